@@ -1,0 +1,1 @@
+"""Music genre classification from four Demucs stems with EfficientNet-B3."""

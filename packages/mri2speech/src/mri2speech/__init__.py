@@ -1,0 +1,1 @@
+"""Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform."""
