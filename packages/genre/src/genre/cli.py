@@ -8,7 +8,8 @@ from audio_io import cli
 DESCRIPTION = """\
 Music genre classification from four Demucs stems with EfficientNet-B3.
 
-No commands yet: this release holds the package's place in the workspace, with its dependencies resolved and locked."""
+No commands yet: this release holds the package's place in the workspace,
+with its dependencies resolved and locked."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

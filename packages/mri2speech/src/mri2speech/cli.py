@@ -8,7 +8,8 @@ from audio_io import cli
 DESCRIPTION = """\
 Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform.
 
-No commands yet: this release holds the package's place in the workspace, with its dependencies resolved and locked."""
+No commands yet: this release holds the package's place in the workspace,
+with its dependencies resolved and locked."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,8 @@ from audio_io import cli
 DESCRIPTION = """\
 Source-separation models converted to Core ML, with proof that the result is the same model.
 
-No commands yet: this release holds the package's place in the workspace, with its dependencies resolved and locked."""
+No commands yet: this release holds the package's place in the workspace,
+with its dependencies resolved and locked."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

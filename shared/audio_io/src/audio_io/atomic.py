@@ -1,8 +1,8 @@
 """Files that are either complete or absent: write beside the target, then rename.
 
-`os.replace` within one directory is atomic on POSIX and Windows, so a reader (or a run that resumes) never meets
-half a file, whatever interrupted the writer; the data is flushed to disk before the rename so that the same holds
-after a loss of power.
+`os.replace` within one directory is atomic on POSIX and Windows, so a reader (or a run that resumes) never
+meets half a file, whatever interrupted the writer; the data is flushed to disk before the rename so that
+the same holds after a loss of power.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from typing import Any
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """A temporary path beside `target`, renamed to it when the block ends without an exception.
 
-    The temporary keeps the target's suffix, because writers such as matplotlib and soundfile choose the format by
-    it. Missing parent folders are made. On any exception (Ctrl-C included) the temporary is removed and an
-    earlier file at `target` stays as it was.
+    The temporary keeps the target's suffix, because writers such as matplotlib and soundfile choose the
+    format by it. Missing parent folders are made. On any exception (Ctrl-C included) the temporary is
+    removed and an earlier file at `target` stays as it was.
 
     Args:
         target: Where the finished file shall be. A symbolic link is followed, not replaced.
@@ -48,13 +48,13 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def write_text(target: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically, with `\\n` line ends on every platform."""
+    """Write UTF-8 text atomically, with the line ends of Unix on every platform."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(target: str | Path, value: Any) -> None:  # noqa: ANN401 - JSON is any nesting of built-in types
-    """Write a value as indented JSON atomically; NaN and infinity are refused, since no other reader takes them."""
+    """Write indented JSON atomically; NaN and infinity are refused, since other readers do not take them."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -64,8 +64,8 @@ def fingerprint(value: Any) -> str:  # noqa: ANN401 - see write_json
     Used to tell results that still fit their settings from stale ones.
 
     Args:
-        value: A dataclass instance or any nesting of built-in types, paths included; the order of mapping keys
-            does not matter.
+        value: A dataclass instance or any nesting of built-in types, paths included; the order of mapping
+            keys does not matter.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)

@@ -1,7 +1,7 @@
 """What every command line of the workspace shares: exit codes, device, seed.
 
-Exit codes: 0 done; 1 the work was done and its result is negative (a check that failed); 2 the input cannot be
-used, one sentence on stderr; 130 interrupted by Ctrl-C. A traceback always means a defect in our code.
+Exit codes: 0 done; 1 the work was done and its result is negative (a check that failed); 2 the input cannot
+be used, one sentence on stderr; 130 interrupted by Ctrl-C. A traceback always means a defect in our code.
 """
 
 import argparse
@@ -34,8 +34,8 @@ def build_parser(distribution: str, description: str) -> argparse.ArgumentParser
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
     """Parse, run the chosen command, and turn errors of the user's into one sentence and an exit code.
 
-    A command is the function that its sub-parser stored with `set_defaults(command=…)`; without one the help is
-    printed.
+    A command is the function that its sub-parser stored with `set_defaults(command=…)`; without one the
+    help is printed.
 
     Args:
         parser: From `build_parser`, with the sub-commands added.
@@ -54,11 +54,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     except UserError as error:
         return _fail(parser.prog, str(error))
     except BrokenPipeError:
-        # The reader (head, less) has gone; stdout is replaced so that Python's own flush at exit stays silent.
+        # The reader (head, less) has gone; stdout is replaced so that Python's own flush at exit stays
+        # silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        # A full disk or a folder without write permission is the user's to mend; without a path it is our defect.
+        # A full disk or a folder without write permission is the user's to mend; without a path it is our
+        # defect.
         if error.filename is None:
             raise
         return _fail(parser.prog, f"{error.filename}: {error.strerror}")
@@ -76,10 +78,11 @@ def pick_device(name: str) -> "torch.device":
     """The torch device of a name, checked to be there.
 
     Args:
-        name: `auto` (CUDA, else Apple's MPS, else CPU), or any name that torch knows: `cpu`, `cuda`, `cuda:1`, `mps`.
+        name: `auto` (CUDA, else Apple's MPS, else CPU), or any name that torch knows: `cpu`, `cuda`,
+            `cuda:1`, `mps`.
 
     Raises:
-        ConfigError: If torch does not know the name or the device is not on this machine.
+        ConfigError: If there is no such device on this machine.
     """
     import torch
 
@@ -90,12 +93,7 @@ def pick_device(name: str) -> "torch.device":
         present = [f"cuda:{index}" for index in range(torch.cuda.device_count())] + present
     if name == "auto":
         return torch.device(present[0])
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    wanted = None if device is None else str(device) if device.index is not None else device.type
-    if wanted is None or not any(entry == wanted or entry.split(":")[0] == wanted for entry in present):
+    if name not in present and name not in {entry.split(":")[0] for entry in present}:
         raise ConfigError("device", repr(name), "auto or one that is here: " + ", ".join(present))
     return torch.device(name)
 

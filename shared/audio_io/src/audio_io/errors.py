@@ -1,4 +1,4 @@
-"""What can be wrong with what a user gives: every message names the thing, what was found and what is expected.
+"""What can be wrong with the input: every message names the thing, what was found and what is expected.
 
 The command lines of the workspace print these errors as one sentence and exit with code 2; anything else that
 is raised is a defect of ours and keeps its traceback.

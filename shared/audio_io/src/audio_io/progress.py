@@ -31,7 +31,9 @@ class Progress:
             from tqdm import tqdm
 
             layout = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]" if total else None
-            self._bar = tqdm(total=total, desc=label, unit=unit, file=self._stream, bar_format=layout, leave=False)
+            self._bar = tqdm(
+                total=total, desc=label, unit=unit, file=self._stream, bar_format=layout, leave=False
+            )
 
     def __enter__(self) -> "Progress":
         return self

@@ -6,8 +6,9 @@ A configuration class states every default once, with its unit and help text::
     class TrackConfig:
         hop_length: int = setting(160, "step between frames", unit="samples at 16 kHz", minimum=1)
 
-`add_arguments` turns the fields into options (`--hop-length`), `from_arguments` builds the class back from what
-was parsed, and `check` (called from `__post_init__`) enforces the bounds for the Python API and the command line alike.
+`add_arguments` turns the fields into options (`--hop-length`), `from_arguments` builds the class back from
+what was parsed, and `check` (called from `__post_init__`) enforces the bounds for the Python API and the
+command line alike.
 """
 
 import argparse
@@ -40,7 +41,8 @@ def setting(
         maximum: Greatest value accepted, inclusive.
     """
     metadata = {"help": help, "unit": unit, "minimum": minimum, "maximum": maximum}
-    return typing.cast(T, dataclasses.field(default=default, metadata=metadata))
+    # To the type checker `field` has the type of its default.
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def check(config: object) -> None:
@@ -76,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type, *, title:
         choices, kind = _choices_and_type(_hints(config_class)[field.name])
         unit = field.metadata.get("unit")
         shown = "none" if field.default is None else field.default
-        text = f"{field.metadata.get('help', '')} (default: {shown}{f' {unit}' if unit else ''})".replace("%", "%%")
+        text = f"{field.metadata.get('help', '')} (default: {shown}{f' {unit}' if unit else ''})".replace(
+            "%", "%%"
+        )
         options: dict[str, Any] = {"dest": field.name, "default": field.default, "help": text}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction

@@ -1,0 +1,209 @@
+"""From a recording of any length to its pitch, at constant memory.
+
+Blocks of samples flow through framing, the network and the decoder; what is kept is one time, frequency and
+confidence a frame, and an overview of the posteriors for the figure.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import audio_io
+from audio_io.errors import ConfigError
+from audio_io.progress import Progress
+from pitch import decode
+from pitch.config import TrackConfig
+from pitch.constants import PITCH_BINS, SAMPLE_RATE, WINDOW_SIZE
+from pitch.convert import bins_to_frequency
+from pitch.core import mask_bins, normalize_frames, periodicity
+from pitch.model import Crepe
+from pitch.result import Overview, Track
+from pitch.viterbi import REACH, ViterbiDecoder
+from pitch.weights import load_model
+
+# 30 s of 48 kHz audio a block: small beside the network's activations.
+BLOCK_LENGTH = 30 * 48000
+
+
+class Tracker:
+    """Tracks the pitch of recordings with one loaded network.
+
+    Args:
+        config: How to track.
+        device: Where the network runs, as torch names it.
+        weights: A weight file to use instead of the installed one; see `pitch.weights.load_model`.
+
+    Raises:
+        WeightsNotFoundError: If the weights of the capacity are not installed.
+    """
+
+    def __init__(
+        self,
+        config: TrackConfig | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        weights: str | Path | None = None,
+    ) -> None:
+        self.config = config if config is not None else TrackConfig()
+        self.device = torch.device(device)
+        self.weights = weights
+        self.network: Crepe = load_model(self.config.model, device=self.device, weights=weights)
+
+    def track_file(self, path: str | Path, *, progress: Progress | None = None) -> Track:
+        """The pitch of an audio file, or of the sound track of a video, of any length.
+
+        Args:
+            path: The file.
+            progress: Advanced in seconds of audio.
+
+        Raises:
+            AudioError: If the file cannot be used; the message says why.
+            ConfigError: If it has no such channel.
+        """
+        channel = self.config.channel
+        with audio_io.stream(
+            path,
+            block_length=BLOCK_LENGTH,
+            sample_rate=SAMPLE_RATE,
+            channels="mono" if channel is None else channel,
+        ) as blocks:
+            return self._track(blocks, progress)
+
+    def track(self, waveform: Tensor, sample_rate: int) -> Track:
+        """The pitch of a waveform in memory.
+
+        Args:
+            waveform: Samples, nominally within ±1; several channels are mixed unless the configuration
+                names one.
+            sample_rate: In Hz.
+
+        Shape:
+            - waveform: `[T]` or `[C, T]`
+
+        Raises:
+            ConfigError: If the waveform is empty or has no such channel.
+        """
+        channels = (waveform[None] if waveform.ndim == 1 else waveform).float()
+        if channels.ndim != 2 or channels.shape[1] == 0:
+            raise ConfigError(
+                "waveform", f"shape {tuple(waveform.shape)}", "(samples,) or (channels, samples)"
+            )
+        if self.config.channel is None:
+            mono = channels.mean(dim=0, keepdim=True)
+        elif self.config.channel < len(channels):
+            mono = channels[self.config.channel : self.config.channel + 1]
+        else:
+            raise ConfigError("channel", self.config.channel, f"0 to {len(channels) - 1}")
+        return self._track([audio_io.resample(mono, sample_rate, SAMPLE_RATE)], None)
+
+    @torch.inference_mode()
+    def _track(self, blocks: Iterable[Tensor], progress: Progress | None) -> Track:
+        config = self.config
+        decoder = PosteriorDecoder(config)
+        overview = Overview()
+        frequency: list[npt.NDArray[np.float32]] = []
+        confidence: list[npt.NDArray[np.float32]] = []
+        for frames in frame_stream(blocks, config.hop_length, config.batch_size):
+            posteriors = self.network(normalize_frames(frames.to(self.device))).cpu()  # [N, 360]
+            overview.add(posteriors.numpy())
+            pitch, certainty = decoder.push(posteriors)
+            frequency.append(pitch)
+            confidence.append(certainty)
+            if progress is not None:
+                progress.advance(len(frames) * config.hop_length / SAMPLE_RATE)
+        pitch, certainty = decoder.finish()
+        return Track(
+            frequency=np.concatenate([*frequency, pitch]),
+            confidence=np.concatenate([*confidence, certainty]),
+            hop_seconds=config.hop_length / SAMPLE_RATE,
+            threshold=config.threshold,
+            overview=overview,
+        )
+
+
+def frame_stream(blocks: Iterable[Tensor], hop_length: int, batch_size: int) -> Iterator[Tensor]:
+    """Batches of frames centred on the multiples of the hop, with zeros beyond both ends.
+
+    Args:
+        blocks: Consecutive pieces of one channel at 16 kHz.
+        hop_length: In samples.
+        batch_size: Greatest number of frames in a batch.
+
+    Shape:
+        - blocks: each `[1, t]`, T samples in all
+        - Output: each `[N, 1024]`, `1 + T // hop_length` frames in all
+    """
+    half = torch.zeros(WINDOW_SIZE // 2)
+    buffer = half
+    # A batch is taken once the samples that it uses up are there, which for long hops is more than its
+    # frames cover.
+    needed = (batch_size - 1) * hop_length + max(hop_length, WINDOW_SIZE)
+    for block in blocks:
+        buffer = torch.cat([buffer, block[0]])
+        start = 0
+        while len(buffer) - start >= needed:
+            yield buffer[start : start + needed].unfold(0, WINDOW_SIZE, hop_length)[:batch_size]
+            start += batch_size * hop_length
+        buffer = buffer[start:].clone()
+    buffer = torch.cat([buffer, half])
+    if len(buffer) >= WINDOW_SIZE:
+        frames = buffer.unfold(0, WINDOW_SIZE, hop_length)
+        for first in range(0, len(frames), batch_size):
+            yield frames[first : first + batch_size]
+
+
+class PosteriorDecoder:
+    """Turns posteriors into frequency and confidence as they come.
+
+    Args:
+        config: Decoder and frequency range.
+    """
+
+    def __init__(self, config: TrackConfig) -> None:
+        self.config = config
+        self._follows_path = config.decoder in ("viterbi", "weighted_viterbi")
+        weighted = config.decoder == "weighted_viterbi"
+        self._floor = decode.PROBABILITY_FLOOR if weighted else None
+        self._path = ViterbiDecoder(reach=decode.reach_of_hop(config.hop_length) if weighted else REACH)
+        self._waiting = torch.zeros(0, PITCH_BINS)
+
+    def push(self, posteriors: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Frequency in Hz and confidence of the frames that became final.
+
+        Shape:
+            - posteriors: `[N, 360]`
+            - Output: twice `[M]`
+        """
+        masked = mask_bins(posteriors.T[None], self.config.fmin, self.config.fmax)  # [1, 360, N]
+        if not self._follows_path:
+            bins, pitch = decode.DECODERS[self.config.decoder](masked)
+            return _as_arrays(pitch, periodicity(masked, bins))
+        self._waiting = torch.cat([self._waiting, masked[0].T])  # [W, 360]
+        probabilities = decode.path_probabilities(masked, floor=self._floor)
+        return self._give_out(self._path.push(probabilities[0].T.numpy()))
+
+    def finish(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Frequency and confidence of the frames that were still waiting."""
+        if not self._follows_path:
+            return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
+        return self._give_out(self._path.finish())
+
+    def _give_out(
+        self, path: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        final, self._waiting = self._waiting[: len(path)], self._waiting[len(path) :].clone()
+        masked, bins = final.T[None], torch.from_numpy(path)[None]
+        if self.config.decoder == "viterbi":
+            pitch = bins_to_frequency(bins, dither=False)
+        else:
+            pitch = decode.local_average(masked, bins)
+        return _as_arrays(pitch, periodicity(masked, bins))
+
+
+def _as_arrays(*rows: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    pitch, certainty = (row[0].float().numpy() for row in rows)
+    return pitch, certainty

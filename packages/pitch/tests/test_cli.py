@@ -1,0 +1,189 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import audio_io
+from pitch import demo
+from pitch.cli import main
+
+TINY = ["--model", "tiny", "--device", "cpu"]
+
+
+@pytest.fixture
+def short(tmp_path):
+    """A second of a 220 Hz tone with overtones."""
+    time = torch.arange(16000) / 16000
+    tone = sum(torch.sin(2 * torch.pi * 220 * k * time) / k for k in range(1, 6)) / 4
+    audio_io.save(tmp_path / "in/tone.wav", tone, 16000)
+    return tmp_path / "in/tone.wav"
+
+
+def run(*arguments):
+    return main(["track", *map(str, arguments), *TINY])
+
+
+def test_without_a_file_the_shipped_phrase_is_tracked_and_its_error_reported(tmp_path, capsys):
+    assert run("-o", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "sung_phrase.flac: 5.71 s, a frame every 10 ms (model tiny, decoder weighted_viterbi, cpu)"
+    )
+    assert lines[4].startswith("  error   ")
+    assert float(lines[4].split()[1]) < 12  # cents
+    with (tmp_path / "sung_phrase.f0.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 571
+    truth = demo.true_f0(np.array([float(row["time"]) for row in rows]))
+    cents = [
+        1200 * np.log2(float(row["frequency"]) / f0) for row, f0 in zip(rows, truth, strict=True) if f0 > 0
+    ]
+    assert np.median(np.abs(cents)) < 12
+    record = json.loads((tmp_path / "sung_phrase.f0.json").read_text())
+    assert record["settings"]["model"] == "tiny"
+    assert record["summary"]["frames"] == 571
+
+
+def test_the_figure_shows_something_at_its_resolution(tmp_path):
+    run("-o", tmp_path)
+    with Image.open(tmp_path / "sung_phrase.f0.png") as image:
+        assert image.size == (1500, 750)
+        pixels = np.asarray(image.convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+    # The pitch line (light blue) crosses the posteriorgram from left to right.
+    blue = np.abs(pixels.astype(int) - (0x56, 0xB4, 0xE9)).max(axis=2) < 40
+    columns = np.flatnonzero(blue.any(axis=0))
+    assert np.ptp(columns) > 900
+
+
+def test_any_container_is_tracked_the_sound_of_a_video_included(short, tmp_path, capsys):
+    waveform, rate = audio_io.load(short)
+    audio_io.save(tmp_path / "in/same.flac", waveform, rate)
+    assert run(short, tmp_path / "in/same.flac", "-o", tmp_path / "out", "--json", "--no-figure") == 0
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [report["median"] for report in reports] == pytest.approx([220.0, 220.0], rel=0.003)
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_folders_keep_their_structure_and_one_bad_file_does_not_cost_the_others(short, tmp_path, capsys):
+    (tmp_path / "in/sub").mkdir()
+    shutil.copy(short, tmp_path / "in/sub/tone.wav")
+    (tmp_path / "in/broken.wav").write_bytes(b"RIFF....not a wave file at all")
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--no-figure") == 2
+    written = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.csv")
+    )
+    assert written == ["sub/tone.f0.csv", "tone.f0.csv"]
+    errors = capsys.readouterr().err
+    assert f"pitch track: error: {tmp_path / 'in/broken.wav'}: found" in errors
+    assert "1 of 3 recordings could not be tracked" in errors
+
+
+def test_resume_skips_what_is_done_and_redoes_what_is_stale(short, tmp_path, capsys):
+    out = tmp_path / "out"
+    run(short, "-o", out)
+    before = (out / "tone.f0.csv").stat().st_mtime_ns
+
+    assert run(short, "-o", out, "--resume") == 0
+    captured = capsys.readouterr()
+    assert "1 of 1 recordings are done already" in captured.err
+    assert (out / "tone.f0.csv").stat().st_mtime_ns == before
+
+    run(short, "-o", out, "--resume", "--hop-length", 320)
+    assert len((out / "tone.f0.csv").read_text().splitlines()) == 1 + 51
+    (out / "tone.f0.csv").unlink()
+    run(short, "-o", out, "--resume", "--hop-length", 320)
+    assert (out / "tone.f0.csv").exists()
+    waveform, rate = audio_io.load(short)
+    audio_io.save(short, waveform[:, :8000], rate)
+    run(short, "-o", out, "--resume", "--hop-length", 320)
+    assert len((out / "tone.f0.csv").read_text().splitlines()) == 1 + 26
+
+
+def test_shards_share_the_work_without_overlap(short, tmp_path):
+    for name in "bcde":
+        shutil.copy(short, short.with_name(f"{name}.wav"))
+    found = []
+    for number in (1, 2):
+        out = tmp_path / f"out{number}"
+        assert run(short.parent, "-o", out, "--shard", f"{number}/2", "--no-figure") == 0
+        found += [path.name for path in out.glob("*.csv")]
+    assert sorted(found) == sorted([*(f"{name}.f0.csv" for name in "bcde"), "tone.f0.csv"])
+
+
+ERRORS = {
+    "no such file": (["nowhere.wav"], "nowhere.wav: found "),
+    "empty folder": (
+        ["{tmp}/hollow"],
+        "FILE: found no audio file in {tmp}/hollow, expected a folder with at least one",
+    ),
+    "same output": (
+        ["{tmp}/in/tone.wav", "{tmp}/tone.wav"],
+        "FILE: found {tmp}/in/tone.wav and {tmp}/tone.wav, which would both write {tmp}/out/tone.f0.csv",
+    ),
+    "no weights": (["{tmp}/in/tone.wav", "--model", "small"], "model: no weights of 'small' are installed"),
+    "bad shard": (
+        ["{tmp}/in/tone.wav", "--shard", "3/2"],
+        "shard: found '3/2', expected I/N with I from 1 to N",
+    ),
+    "bad device": (
+        ["{tmp}/in/tone.wav", "--device", "warp"],
+        "device: found 'warp', expected auto or one that is here",
+    ),
+    "bad range": (
+        ["{tmp}/in/tone.wav", "--fmin", "900", "--fmax", "100"],
+        "fmin: found 900.0 Hz, expected less than",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_bad_input_gets_one_sentence_and_exit_code_2(case, short, tmp_path, capsys):
+    arguments, message = ERRORS[case]
+    (tmp_path / "hollow").mkdir()
+    shutil.copy(short, tmp_path / "tone.wav")
+    filled = [argument.format(tmp=tmp_path) for argument in arguments]
+    assert main(["track", *TINY, *filled, "-o", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("pitch: error: " + message.format(tmp=tmp_path))
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_an_unwritable_output_folder_is_named(short, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert run(short, "-o", tmp_path / "file/out") == 2
+    assert f"{tmp_path / 'file'}" in capsys.readouterr().err
+
+
+def test_the_options_are_the_fields_of_the_configuration(capsys):
+    with pytest.raises(SystemExit):
+        main(["track", "--help"])
+    text = capsys.readouterr().out
+    assert "--hop-length INT" in text
+    assert "(default: 160 samples at 16 kHz)" in text
+    assert "{tiny,small,regular,medium,large,full}" in text
+
+
+def test_help_and_import_stay_quick_since_torch_waits():
+    """Seconds depend on the machine; what makes them many is known."""
+    script = (
+        "import sys, pitch, pitch.cli; pitch.cli.build_parser().format_help();"
+        "print([m for m in ('torch', 'matplotlib', 'librosa', 'torchcrepe', 'scipy') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_the_module_runs_like_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "pitch", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("pitch 0.")

@@ -1,0 +1,67 @@
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pitch.viterbi import MAX_PENDING, ViterbiDecoder, viterbi_path
+
+
+def reference(probabilities, reach=11):
+    """librosa's decoder with the transition matrix of crepe/core.py."""
+    states = np.arange(360)
+    transition = np.maximum(reach + 1 - abs(states[:, None] - states[None, :]), 0)
+    return librosa.sequence.viterbi(probabilities.T, transition / transition.sum(axis=1, keepdims=True))
+
+
+def probabilities(seed, frames, sharpness):
+    logits = sharpness * np.random.default_rng(seed).random((frames, 360))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    frames=st.integers(1, 120),
+    sharpness=st.sampled_from([0.0, 0.1, 1.0, 10.0, 60.0]),
+    pieces=st.lists(st.integers(0, 50), max_size=6),
+    reach=st.sampled_from([1, 11, 150, 359]),
+)
+def test_the_path_is_librosas_however_the_frames_arrive(seed, frames, sharpness, pieces, reach):
+    sequence = probabilities(seed, frames, sharpness)
+    expected = reference(sequence, reach)
+    assert np.array_equal(viterbi_path(sequence, reach=reach), expected)
+
+    decoder = ViterbiDecoder(reach=reach)
+    cuts = np.minimum(np.cumsum(pieces), frames).astype(int)
+    parts = [decoder.push(part) for part in np.split(sequence, cuts)]
+    assert np.array_equal(np.concatenate([*parts, decoder.finish()]), expected)
+
+
+def test_a_decoder_can_be_used_again_after_it_finished():
+    sequence = probabilities(1, 40, 10.0)
+    decoder = ViterbiDecoder()
+    first = np.concatenate([decoder.push(sequence), decoder.finish()])
+    second = np.concatenate([decoder.push(sequence), decoder.finish()])
+    assert np.array_equal(first, second)
+
+
+def test_what_is_held_back_stays_bounded_even_if_the_paths_never_meet():
+    nothing_known = np.full((1000, 360), 1 / 360, dtype=np.float32)
+    decoder = ViterbiDecoder(max_pending=300)
+    given_out = 0
+    for part in np.split(nothing_known, 20):
+        given_out += len(decoder.push(part))
+        assert 50 * 20 - given_out >= 0
+    rest = decoder.finish()
+    assert given_out + len(rest) == 1000
+    assert len(rest) <= 300
+    assert MAX_PENDING * 720 < 5e6  # bytes of back-pointers
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_the_shortest_sequences(frames):
+    decoder = ViterbiDecoder()
+    parts = [decoder.push(probabilities(0, frames, 10.0)), decoder.finish()]
+    assert len(np.concatenate(parts)) == frames
