@@ -7,6 +7,8 @@ otherwise p = 0.
 The inverse is the least-squares one: each frame is transformed back, windowed again, added up and divided by
 the sum of the squared windows. It returns x exactly wherever that sum is not zero, whichever the window.
 
+The defaults of the three libraries::
+
                      librosa                torch.stft        here
     hop_length       win_length // 4        n_fft // 4        win_length // 4
     window           "hann"                 ones              "hann"
@@ -15,8 +17,8 @@ the sum of the squared windows. It returns x exactly wherever that sum is not ze
 
 `audio_io.realstft` has the same functions without complex numbers, for exporting.
 
-Reference: D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform", 1984,
-equation 6.
+Reference:
+    D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform", 1984, equation 6.
 """
 
 import torch

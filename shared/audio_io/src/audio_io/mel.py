@@ -282,7 +282,7 @@ def _melspectrogram(
     step = chunk if on_cpu else max(n_rows, 1) * n_frames
     rows = []
     for row in torch.split(frames, max(step // n_frames, 1)):
-        chunks = [_mel_of_frames(chunk * window, bands, power) for chunk in torch.split(row, step, dim=1)]
+        chunks = [_mel_of_frames(part * window, bands, power) for part in torch.split(row, step, dim=1)]
         rows.append(torch.cat(chunks, dim=-1))  # [b, M, K]
     mel = torch.cat(rows)  # [B, M, K]
     return mel.reshape(*lead, *mel.shape[1:])
