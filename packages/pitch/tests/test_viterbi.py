@@ -1,7 +1,7 @@
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pitch.viterbi import MAX_PENDING, ViterbiDecoder, viterbi_path
@@ -28,9 +28,15 @@ def probabilities(seed, frames, sharpness):
     pieces=st.lists(st.integers(0, 50), max_size=6),
     reach=st.sampled_from([1, 11, 150, 359]),
 )
+@example(seed=0, frames=92, sharpness=60.0, pieces=[], reach=11)
+@example(seed=0, frames=60, sharpness=10.0, pieces=[7, 0, 30], reach=1)
 def test_the_path_is_librosas_however_the_frames_arrive(seed, frames, sharpness, pieces, reach):
     sequence = probabilities(seed, frames, sharpness)
     expected = reference(sequence, reach)
+    # librosa gives impossible steps the probability of the smallest float instead of 0; posteriors as sharp as
+    # these can make even that pay. CREPE's cannot: they differ by a factor of e in torchcrepe's form, of 1,000 in
+    # ours.
+    assume(np.abs(np.diff(expected)).max(initial=0) <= reach)
     assert np.array_equal(viterbi_path(sequence, reach=reach), expected)
 
     decoder = ViterbiDecoder(reach=reach)

@@ -163,3 +163,15 @@ def test_video_without_sound_is_refused(tmp_path):
         NoAudioError, match=r"silent\.mp4: found a file with video track and no sound track, expected"
     ):
         load(path)
+
+
+def test_a_title_that_is_not_utf8_does_not_keep_the_sound_from_being_read(
+    tmp_path, audio_chirp, audio_encode
+):
+    path = audio_encode(tmp_path / "a.avi", audio_chirp(16000, 0.5), 16000, "pcm_s16le", video="mpeg4")
+    content = path.read_bytes()
+    # FFmpeg writes its own name into the header (ISFT); the same bytes in Shift JIS are no UTF-8.
+    assert b"Lavf" in content
+    path.write_bytes(content.replace(b"Lavf", "テス".encode("shift_jis"), 1))
+    waveform, sample_rate = load(path)
+    assert (waveform.shape, sample_rate) == ((1, 8000), 16000)

@@ -7,7 +7,7 @@ encoder's delay (edit lists of MP4, the pre-skip of Opus), and `Source.read` cut
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class PyAVSource(Source):
         self._path = path
         try:
             # With the protocol in front, a colon in the name is a colon.
-            self._input = av.open(f"file:{path}", format=container.demuxer, metadata_errors="replace")
+            self._input = av.open(f"file:{path}", format=container.demuxer, **_metadata_options())
         except (av.FFmpegError, ValueError) as error:
             raise CorruptAudioError(
                 path, "a header that cannot be read", f"a valid {container.name} header"
@@ -193,6 +193,13 @@ class PyAVSource(Source):
     def close(self) -> None:
         """Release the file."""
         self._input.close()
+
+
+def _metadata_options() -> dict[str, Any]:
+    """What lets a file be read whose title or comment is not UTF-8; from version 19 on PyAV does so unasked."""
+    import av
+
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def _time_base(track: "AudioStream") -> Fraction:
