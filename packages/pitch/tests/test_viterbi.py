@@ -33,9 +33,9 @@ def probabilities(seed, frames, sharpness):
 def test_the_path_is_librosas_however_the_frames_arrive(seed, frames, sharpness, pieces, reach):
     sequence = probabilities(seed, frames, sharpness)
     expected = reference(sequence, reach)
-    # librosa gives impossible steps the probability of the smallest float instead of 0; posteriors as sharp as
-    # these can make even that pay. CREPE's cannot: they differ by a factor of e in torchcrepe's form, of 1,000 in
-    # ours.
+    # librosa gives impossible steps the probability of the smallest float instead of 0; posteriors as sharp
+    # as these can make even that pay. CREPE's cannot: they differ by a factor of e in torchcrepe's form, of
+    # 1,000 in ours.
     assume(np.abs(np.diff(expected)).max(initial=0) <= reach)
     assert np.array_equal(viterbi_path(sequence, reach=reach), expected)
 

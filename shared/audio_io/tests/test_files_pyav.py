@@ -165,9 +165,7 @@ def test_video_without_sound_is_refused(tmp_path):
         load(path)
 
 
-def test_a_title_that_is_not_utf8_does_not_keep_the_sound_from_being_read(
-    tmp_path, audio_chirp, audio_encode
-):
+def test_a_title_that_is_not_utf8_is_no_obstacle(tmp_path, audio_chirp, audio_encode):
     path = audio_encode(tmp_path / "a.avi", audio_chirp(16000, 0.5), 16000, "pcm_s16le", video="mpeg4")
     content = path.read_bytes()
     # FFmpeg writes its own name into the header (ISFT); the same bytes in Shift JIS are no UTF-8.

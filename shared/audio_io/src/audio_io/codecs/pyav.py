@@ -18,6 +18,7 @@ from audio_io.errors import AudioError, CorruptAudioError, NoAudioError
 if TYPE_CHECKING:
     import av
     from av.audio.stream import AudioStream
+    from av.container import InputContainer
 
 # Decoders carry state over frames: MDCT overlap, SBR, Opus prediction (RFC 7845, 4.6: at least 80 ms).
 # Measured on Opus, 0.1 s leaves differences of 1e-2 to decoding from the start; 0.5 s leaves less than 1e-6.
@@ -49,7 +50,9 @@ class PyAVSource(Source):
         self._path = path
         try:
             # With the protocol in front, a colon in the name is a colon.
-            self._input = av.open(f"file:{path}", format=container.demuxer, **_metadata_options())
+            self._input: InputContainer = av.open(
+                f"file:{path}", format=container.demuxer, **_metadata_options()
+            )
         except (av.FFmpegError, ValueError) as error:
             raise CorruptAudioError(
                 path, "a header that cannot be read", f"a valid {container.name} header"
@@ -196,7 +199,7 @@ class PyAVSource(Source):
 
 
 def _metadata_options() -> dict[str, Any]:
-    """What lets a file be read whose title or comment is not UTF-8; from version 19 on PyAV does so unasked."""
+    """What lets files be read whose title or comment is not UTF-8; PyAV does so unasked from version 19."""
     import av
 
     return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
