@@ -25,8 +25,8 @@ from pitch.result import Overview, Track
 from pitch.viterbi import REACH, ViterbiDecoder
 from pitch.weights import load_model
 
-# 30 s of 48 kHz audio a block: small beside the network's activations.
-BLOCK_LENGTH = 30 * 48000
+# 10 s at 16 kHz: small beside the activations of the network.
+BLOCK_LENGTH = 10 * SAMPLE_RATE
 
 
 class Tracker:
