@@ -3,33 +3,16 @@
 Run from the workspace root: `python benchmarks/mel.py [--threads 1] [--repeats 15]`.
 """
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
-from importlib.metadata import version
-
 import librosa
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from timing import medians, session
 
 from audio_io.mel import MelSpectrogram, melspectrogram
 
 # (signals, seconds, sample rate in Hz, n_fft, hop_length, n_mels): librosa's defaults; the features of a
 # genre classifier; a 16 kHz speech front end.
 CASES = [(4, 30, 22050, 2048, 512, 128), (4, 30, 11413, 2048, 420, 64), (4, 30, 16000, 1024, 256, 80)]
-
-
-def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each call; they take turns, so that a change of load meets all of them."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def compare(
@@ -57,17 +40,9 @@ def compare(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch and of the BLAS behind NumPy"
-    )
-    parser.add_argument("--repeats", type=int, default=15)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"torch {version('torch')}, librosa {version('librosa')}, {options.threads} thread(s), float32")
-    with threadpool_limits(options.threads):
+    with session(__doc__, repeats=15) as repeats:
         for case in CASES:
-            compare(*case, repeats=options.repeats)
+            compare(*case, repeats=repeats)
 
 
 if __name__ == "__main__":

@@ -3,32 +3,17 @@
 Run from the workspace root: `python benchmarks/stft.py [--threads 1] [--repeats 9]`.
 """
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 
 import librosa
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from timing import medians, session
 
 from audio_io.fourier import ISTFT, STFT
 from audio_io.realstft import RealISTFT, RealSTFT
 
 # (n_fft, hop_length) on 10 s of stereo at 44,100 Hz; the last is the setting of Demucs.
 CASES = [(512, 128), (2048, 512), (4096, 1024)]
-
-
-def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each call; they take turns, so that a change of load meets all of them."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def compare(n_fft: int, hop_length: int, repeats: int) -> None:
@@ -54,17 +39,9 @@ def compare(n_fft: int, hop_length: int, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch and of the BLAS behind NumPy"
-    )
-    parser.add_argument("--repeats", type=int, default=9)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"torch {version('torch')}, librosa {version('librosa')}, {options.threads} thread(s), float32")
-    with threadpool_limits(options.threads):
+    with session(__doc__, repeats=9) as repeats:
         for n_fft, hop_length in CASES:
-            compare(n_fft, hop_length, options.repeats)
+            compare(n_fft, hop_length, repeats)
 
 
 if __name__ == "__main__":
