@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -25,6 +24,8 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 @contextlib.contextmanager
 def session(description: str | None, repeats: int) -> Iterator[int]:
     """Reads `--threads` and `--repeats`, prints what is compared, limits the threads; yields the repeats."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch and of NumPy's BLAS")
     parser.add_argument("--repeats", type=int, default=repeats)

@@ -87,8 +87,10 @@ def test_the_official_file_itself_gives_torchcrepes_tensors(tmp_path):
 def test_every_capacity_is_recognised_and_computes_the_same(name, tmp_path, capsys):
     model, state = random_state(name)
     path = write_h5(tmp_path / "model.h5", keras_tensors(state))
-    (tmp_path / "model.h5.bz2").write_bytes(bz2.compress(path.read_bytes(), 1))
-    assert main(["convert", str(tmp_path / "model.h5.bz2"), "-o", str(tmp_path / "out/w.pth")]) == 0
+    if name == "tiny":
+        path = tmp_path / "model.h5.bz2"
+        path.write_bytes(bz2.compress((tmp_path / "model.h5").read_bytes(), 1))
+    assert main(["convert", str(path), "-o", str(tmp_path / "out/w.pth")]) == 0
     printed = capsys.readouterr().out
     assert f"CREPE {name}, {pitch.CAPACITIES[name].parameters:,} parameters" in printed
     frames = torch.randn(2, 1024)

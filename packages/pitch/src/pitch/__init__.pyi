@@ -15,6 +15,7 @@ from .core import (
     preprocess,
     resample,
 )
+from .fast import FastCrepe
 from .model import Crepe
 from .result import Summary, Track
 from .tracking import Tracker
@@ -30,6 +31,7 @@ __all__ = [
     "WINDOW_SIZE",
     "Capacity",
     "Crepe",
+    "FastCrepe",
     "Summary",
     "Track",
     "TrackConfig",

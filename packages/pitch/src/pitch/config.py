@@ -8,6 +8,7 @@ from audio_io.settings import check, setting
 from pitch.capacities import CapacityName
 from pitch.constants import MAX_FMAX
 
+EngineName = Literal["auto", "fast", "plain"]
 DecoderName = Literal["argmax", "weighted_argmax", "viterbi", "weighted_viterbi"]
 
 # Frames that go through the network at once: enough to keep a CPU busy, about 0.2 GB of activations for
@@ -25,6 +26,7 @@ class TrackConfig:
 
     model: CapacityName = setting("full", "size of the network")
     decoder: DecoderName = setting("weighted_viterbi", "how posteriors become pitch")
+    engine: EngineName = setting("auto", "how the network is computed; auto is fast on a CPU, plain on a GPU")
     hop_length: int = setting(160, "step between frames", unit="samples at 16 kHz", minimum=1)
     fmin: float = setting(50.0, "lowest pitch", unit="Hz", minimum=0.0)
     fmax: float = setting(MAX_FMAX, "highest pitch", unit="Hz", minimum=32.0)

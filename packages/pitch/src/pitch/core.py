@@ -22,6 +22,7 @@ from audio_io.errors import ConfigError
 from pitch import convert, decode
 from pitch.config import BATCH_SIZE
 from pitch.constants import CENTS_PER_BIN, MAX_FMAX, PITCH_BINS, SAMPLE_RATE, UNVOICED, WINDOW_SIZE
+from pitch.fast import accelerate
 from pitch.model import Crepe
 from pitch.weights import load_model
 
@@ -184,13 +185,18 @@ def infer(
         - Output: `[N, 360]`, or with `embed` `[N, C, 8, 1]`
     """
     network = _cached_model(model, str(device))
-    posteriors: Tensor = network(frames, embed=embed)
-    return posteriors
+    output: Tensor = network.embed(frames) if embed else _cached_engine(model, str(device))(frames)
+    return output
 
 
 @functools.lru_cache(maxsize=2)
 def _cached_model(name: str, device: str) -> Crepe:
     return load_model(name, device=device)
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_engine(name: str, device: str) -> torch.nn.Module:
+    return accelerate(_cached_model(name, device))
 
 
 @overload

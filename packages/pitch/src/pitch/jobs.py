@@ -150,6 +150,6 @@ def run_job(
 
 def _fingerprint(job: Job, config: TrackConfig, weights: str | Path | None) -> str:
     status = job.recording.stat()
-    # A different batch size gives the same result.
-    settings = {**dataclasses.asdict(config), "batch_size": None}
+    # Neither changes the result.
+    settings = {**dataclasses.asdict(config), "batch_size": None, "engine": None}
     return fingerprint([settings, str(weights or ""), status.st_size, status.st_mtime_ns])

@@ -20,7 +20,7 @@ from pitch.config import TrackConfig
 from pitch.constants import PITCH_BINS, SAMPLE_RATE, WINDOW_SIZE
 from pitch.convert import bins_to_frequency
 from pitch.core import mask_bins, normalize_frames, periodicity
-from pitch.model import Crepe
+from pitch.fast import accelerate
 from pitch.result import Overview, Track
 from pitch.viterbi import REACH, ViterbiDecoder
 from pitch.weights import load_model
@@ -51,7 +51,8 @@ class Tracker:
         self.config = config if config is not None else TrackConfig()
         self.device = torch.device(device)
         self.weights = weights
-        self.network: Crepe = load_model(self.config.model, device=self.device, weights=weights)
+        network = load_model(self.config.model, device=self.device, weights=weights)
+        self.network = accelerate(network, self.config.engine)
 
     def track_file(self, path: str | Path, *, progress: Progress | None = None) -> Track:
         """The pitch of an audio file, or of the sound track of a video, of any length.

@@ -1,0 +1,62 @@
+"""The whole network on the layers of `pitch.fast.layers`."""
+
+import torch
+from torch import Tensor, nn
+
+from pitch.config import EngineName
+from pitch.fast.layers import FIRST_POSITIONS, FirstLayer, Layer
+from pitch.model import Crepe
+
+# Frames that go through layers 2 to 6 at once: as many as keep layer 2 in the cache.
+FRAMES = 32
+
+
+def accelerate(network: Crepe, engine: EngineName = "auto") -> nn.Module:
+    """The network to use for inference: `FastCrepe` on a CPU, the plain one elsewhere, unless named.
+
+    GPUs have convolutions that are fast enough; there the plain network is kept.
+    """
+    on_cpu = network.classifier.weight.device.type == "cpu"
+    return FastCrepe(network) if engine == "fast" or (engine == "auto" and on_cpu) else network
+
+
+class FastCrepe(nn.Module):
+    """The posteriors of a `Crepe`, several times faster on a CPU, for inference only.
+
+    The result equals the plain network's to about 1e-6. The transformed weights take memory: 210 MB for
+    `full`.
+
+    Args:
+        network: The trained network, in evaluation mode, on the CPU; it is not changed.
+
+    Shape:
+        - Input: `[N, 1024]`, each frame of zero mean and unit variance
+        - Output: `[N, 360]`
+    """
+
+    def __init__(self, network: Crepe) -> None:
+        super().__init__()
+        self.capacity = network.capacity
+        pairs = [
+            (network.get_submodule(f"conv{number}"), network.get_submodule(f"conv{number}_BN"))
+            for number in range(1, 7)
+        ]
+        with torch.no_grad():
+            self.first = FirstLayer(*pairs[0])  # type: ignore[arg-type]  # by name they are what they are
+            self.others = nn.Sequential(
+                *(
+                    Layer(convolution, normalization, FIRST_POSITIONS >> depth)  # type: ignore[arg-type]
+                    for depth, (convolution, normalization) in enumerate(pairs[1:], start=1)
+                )
+            )
+        self.classifier = network.classifier
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Tensor:
+        """Pitch posteriors."""
+        return torch.cat([self._posteriors(frames[i : i + FRAMES]) for i in range(0, len(frames), FRAMES)])
+
+    def _posteriors(self, frames: Tensor) -> Tensor:
+        x: Tensor = self.others(self.first(frames))  # [4, n, C]
+        logits: Tensor = self.classifier(x.transpose(0, 1).flatten(1))  # [n, 360]
+        return torch.sigmoid(logits)
