@@ -2,8 +2,9 @@
 
     uv run --package pitch python benchmarks/speed.py [--threads 1] [--seconds 3]
 
-`predict` is the whole way from waveform to pitch with Viterbi decoding; `network` the posteriors alone, where
-the plain network (the same operations as torchcrepe's) stands for the capacities that torchcrepe does not have.
+`predict` is the whole way from waveform to pitch with Viterbi decoding; `network` the posteriors alone,
+where the plain network, whose operations are torchcrepe's, stands for the capacities that torchcrepe does
+not have.
 """
 
 import argparse

@@ -33,7 +33,7 @@ def test_without_a_file_the_shipped_phrase_is_tracked_and_its_error_reported(tmp
     assert run("-o", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "sung_phrase.flac: 5.71 s, a frame every 10 ms (model tiny, decoder weighted_viterbi, cpu)"
+        "sung_phrase.flac: 5.70 s, a frame every 10 ms (model tiny, decoder weighted_viterbi, cpu)"
     )
     assert lines[4].startswith("  error   ")
     assert float(lines[4].split()[1]) < 12  # cents
@@ -81,7 +81,7 @@ def test_folders_keep_their_structure_and_one_bad_file_does_not_cost_the_others(
     )
     assert written == ["sub/tone.f0.csv", "tone.f0.csv"]
     errors = capsys.readouterr().err
-    assert f"pitch track: error: {tmp_path / 'in/broken.wav'}: found" in errors
+    assert f"pitch: error: {tmp_path / 'in/broken.wav'}: found" in errors
     assert "1 of 3 recordings could not be tracked" in errors
 
 

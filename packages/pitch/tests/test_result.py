@@ -13,11 +13,12 @@ def make_track(frequency, confidence, threshold=0.5):
     overview = Overview()
     overview.add(np.zeros((len(frequency), 360), dtype=np.float32))
     return Track(
-        np.asarray(frequency, dtype=np.float32),
-        np.asarray(confidence, dtype=np.float32),
-        0.01,
-        threshold,
-        overview,
+        frequency=np.asarray(frequency, dtype=np.float32),
+        confidence=np.asarray(confidence, dtype=np.float32),
+        hop_seconds=0.01,
+        duration=len(frequency) * 0.01,
+        threshold=threshold,
+        overview=overview,
     )
 
 

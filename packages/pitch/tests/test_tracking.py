@@ -119,6 +119,7 @@ def test_channels_are_mixed_or_chosen(tmp_path):
 def test_times_are_exact_for_any_hop(hop_length, phrase):
     track = Tracker(tiny(hop_length=hop_length)).track(torch.from_numpy(phrase.waveform), 44100)
     assert track.hop_seconds == hop_length / 16000
+    assert track.duration == pytest.approx(len(phrase.waveform) / 44100, abs=1 / 16000)
     assert len(track.frequency) == 1 + round(len(phrase.waveform) * 16000 / 44100) // hop_length
     scores = pitch.evaluate.score(track.frequency, track.voiced, phrase.f0_at(track.times))
     assert scores.median_cents < 12

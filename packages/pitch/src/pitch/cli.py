@@ -120,9 +120,9 @@ def run_track(arguments: argparse.Namespace) -> int:
                 raise
             # One bad file must not cost the others their results.
             failed += 1
-            _say(f"pitch track: error: {error}")
+            _say(f"pitch: error: {error}")
     if failed:
-        _say(f"pitch track: {failed} of {len(todo)} recordings could not be tracked")
+        _say(f"pitch: {failed} of {len(todo)} recordings could not be tracked")
     return 2 if failed else 0
 
 

@@ -32,7 +32,6 @@ def plot_track(
     step = max(1, len(track.frequency) // MAX_POINTS)
     times, frequency = track.times[::step], track.frequency[::step].astype(np.float64)
     confidence, voiced = track.confidence[::step], track.voiced[::step]
-    duration = len(track.frequency) * track.hop_seconds
     with new_figure(target, width=10.0, height=5.0) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.imshow(
@@ -43,7 +42,7 @@ def plot_track(
             # Frame k is centred on k hops: its column reaches half a hop to either side.
             extent=(
                 -track.hop_seconds / 2,
-                duration - track.hop_seconds / 2,
+                (len(track.frequency) - 0.5) * track.hop_seconds,
                 FIRST_BIN_CENTS - CENTS_PER_BIN / 2,
                 FIRST_BIN_CENTS + (PITCH_BINS - 0.5) * CENTS_PER_BIN,
             ),

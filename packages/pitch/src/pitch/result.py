@@ -82,6 +82,7 @@ class Track:
         frequency: Pitch in Hz, voiced or not.
         confidence: The network's confidence that it is a pitch, from 0 to 1.
         hop_seconds: Time between frames, in s; frame k is centred on k times it.
+        duration: Of the recording, in s.
         threshold: Least confidence of a voiced frame.
         overview: Posteriors, for the figure.
 
@@ -92,6 +93,7 @@ class Track:
     frequency: Floats
     confidence: Floats
     hop_seconds: float
+    duration: float
     threshold: float
     overview: Overview = field(repr=False, compare=False)
 
@@ -111,7 +113,7 @@ class Track:
         low, median, high = (float(np.percentile(voiced, q)) if len(voiced) else None for q in (2, 50, 98))
         return Summary(
             frames=len(self.frequency),
-            duration=len(self.frequency) * self.hop_seconds,
+            duration=self.duration,
             voiced_share=float(self.voiced.mean()),
             lowest=low,
             median=median,
@@ -132,7 +134,7 @@ class Summary:
 
     Attributes:
         frames: Number of frames.
-        duration: In s.
+        duration: Of the recording, in s.
         voiced_share: Share of voiced frames, from 0 to 1.
         lowest: 2nd percentile of the voiced pitch in Hz (single frames mislead), None if nothing is voiced.
         median: Its median in Hz.

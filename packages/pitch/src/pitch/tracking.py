@@ -108,7 +108,15 @@ class Tracker:
         overview = Overview()
         frequency: list[npt.NDArray[np.float32]] = []
         confidence: list[npt.NDArray[np.float32]] = []
-        for frames in frame_stream(blocks, config.hop_length, config.batch_size):
+        samples = 0
+
+        def counted() -> Iterator[Tensor]:
+            nonlocal samples
+            for block in blocks:
+                samples += block.shape[1]
+                yield block
+
+        for frames in frame_stream(counted(), config.hop_length, config.batch_size):
             posteriors = self.network(normalize_frames(frames.to(self.device))).cpu()  # [N, 360]
             overview.add(posteriors.numpy())
             pitch, certainty = decoder.push(posteriors)
@@ -121,6 +129,7 @@ class Tracker:
             frequency=np.concatenate([*frequency, pitch]),
             confidence=np.concatenate([*confidence, certainty]),
             hop_seconds=config.hop_length / SAMPLE_RATE,
+            duration=samples / SAMPLE_RATE,
             threshold=config.threshold,
             overview=overview,
         )
