@@ -1,5 +1,6 @@
-from . import convert, decode, evaluate
+from . import convert, decode, evaluate, filter, load, loudness, threshold
 from .capacities import CAPACITIES, Capacity
+from .compat import patch_torchcrepe, unpatch_torchcrepe
 from .config import TrackConfig
 from .core import (
     CENTS_PER_BIN,
@@ -8,6 +9,7 @@ from .core import (
     SAMPLE_RATE,
     UNVOICED,
     WINDOW_SIZE,
+    embed,
     infer,
     periodicity,
     postprocess,
@@ -16,6 +18,14 @@ from .core import (
     resample,
 )
 from .fast import FastCrepe
+from .file_api import (
+    embed_from_file,
+    embed_from_file_to_file,
+    embed_from_files_to_files,
+    predict_from_file,
+    predict_from_file_to_file,
+    predict_from_files_to_files,
+)
 from .model import Crepe
 from .result import Summary, Track
 from .tracking import Tracker
@@ -40,12 +50,25 @@ __all__ = [
     "WeightsNotFoundError",
     "convert",
     "decode",
+    "embed",
+    "embed_from_file",
+    "embed_from_file_to_file",
+    "embed_from_files_to_files",
     "evaluate",
+    "filter",
     "infer",
+    "load",
     "load_model",
+    "loudness",
+    "patch_torchcrepe",
     "periodicity",
     "postprocess",
     "predict",
+    "predict_from_file",
+    "predict_from_file_to_file",
+    "predict_from_files_to_files",
     "preprocess",
     "resample",
+    "threshold",
+    "unpatch_torchcrepe",
 ]

@@ -11,6 +11,7 @@ Reference:
 """
 
 import functools
+import warnings
 from collections.abc import Iterator
 from typing import Literal, overload
 
@@ -37,12 +38,14 @@ __all__ = [
     "UNVOICED",
     "WINDOW_SIZE",
     "allowed_bins",
+    "embed",
     "infer",
     "mask_bins",
     "normalize_frames",
     "periodicity",
     "postprocess",
     "predict",
+    "preload",
     "preprocess",
     "resample",
 ]
@@ -57,6 +60,7 @@ def predict(
     fmax: float = ...,
     model: str = ...,
     decoder: decode.Decoder = ...,
+    return_harmonicity: bool = ...,
     *,
     return_periodicity: Literal[True],
     batch_size: int | None = ...,
@@ -72,6 +76,7 @@ def predict(
     fmax: float = ...,
     model: str = ...,
     decoder: decode.Decoder = ...,
+    return_harmonicity: bool = ...,
     return_periodicity: Literal[False] = ...,
     batch_size: int | None = ...,
     device: str | torch.device = ...,
@@ -86,6 +91,7 @@ def predict(
     fmax: float = MAX_FMAX,
     model: str = "full",
     decoder: decode.Decoder = decode.viterbi,
+    return_harmonicity: bool = False,
     return_periodicity: bool = False,
     batch_size: int | None = None,
     device: str | torch.device = "cpu",
@@ -101,6 +107,7 @@ def predict(
         fmax: Highest pitch allowed, in Hz.
         model: Name of the capacity.
         decoder: From `pitch.decode`.
+        return_harmonicity: The old name of `return_periodicity`.
         return_periodicity: Whether to return the confidence, from 0 to 1, too.
         batch_size: Frames that go through the network at once; `BATCH_SIZE` if None.
         device: Where the network runs.
@@ -120,7 +127,29 @@ def predict(
     probabilities = posteriors.T[None]  # [1, 360, K]
     pitch, confidence = postprocess(probabilities, fmin, fmax, decoder, return_periodicity=True)
     pitch, confidence = pitch.to(audio.device), confidence.to(audio.device)
-    return (pitch, confidence) if return_periodicity else pitch
+    return (pitch, confidence) if return_periodicity or _was_harmonicity(return_harmonicity) else pitch
+
+
+def embed(
+    audio: Tensor,
+    sample_rate: int,
+    hop_length: int | None = None,
+    model: str = "full",
+    batch_size: int | None = None,
+    device: str | torch.device = "cpu",
+    pad: bool = True,
+) -> Tensor:
+    """Output of the fifth max-pool layer, for use as a feature; gradients flow to the audio at 16 kHz.
+
+    See `predict` for the arguments.
+
+    Shape:
+        - audio: `[1, T]`
+        - Output: `[1, 1 + T // hop_length, 32, 2 m]` with m the multiplier of the capacity
+    """
+    batches = preprocess(audio, sample_rate, hop_length, batch_size or BATCH_SIZE, device, pad)
+    features = [infer(frames, model, device, embed=True) for frames in batches]  # [N, 8 m, 8, 1]
+    return torch.cat([f.reshape(1, len(f), 32, -1).to(audio.device) for f in features], dim=1)
 
 
 def preprocess(
@@ -189,6 +218,11 @@ def infer(
     return output
 
 
+def preload(model: str = "full", device: str | torch.device = "cpu") -> None:
+    """Load the weights of a capacity, and prepare the network, ahead of the first `infer`."""
+    _cached_engine(model, str(device))
+
+
 @functools.lru_cache(maxsize=2)
 def _cached_model(name: str, device: str) -> Crepe:
     return load_model(name, device=device)
@@ -205,6 +239,7 @@ def postprocess(
     fmin: float = ...,
     fmax: float = ...,
     decoder: decode.Decoder = ...,
+    return_harmonicity: bool = ...,
     *,
     return_periodicity: Literal[True],
 ) -> tuple[Tensor, Tensor]: ...
@@ -214,6 +249,7 @@ def postprocess(
     fmin: float = ...,
     fmax: float = ...,
     decoder: decode.Decoder = ...,
+    return_harmonicity: bool = ...,
     return_periodicity: Literal[False] = ...,
 ) -> Tensor: ...
 def postprocess(
@@ -221,6 +257,7 @@ def postprocess(
     fmin: float = 0.0,
     fmax: float = MAX_FMAX,
     decoder: decode.Decoder = decode.viterbi,
+    return_harmonicity: bool = False,
     return_periodicity: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Pitch in Hz, and with `return_periodicity` the confidence, of posteriors; arguments as of `predict`.
@@ -231,7 +268,17 @@ def postprocess(
     """
     masked = mask_bins(probabilities.detach(), fmin, fmax)
     bins, pitch = decoder(masked)
-    return (pitch, periodicity(masked, bins)) if return_periodicity else pitch
+    if return_periodicity or _was_harmonicity(return_harmonicity):
+        return pitch, periodicity(masked, bins)
+    return pitch
+
+
+def _was_harmonicity(asked_for: bool) -> bool:
+    if asked_for:
+        warnings.warn(
+            "return_harmonicity is deprecated: use return_periodicity", DeprecationWarning, stacklevel=3
+        )
+    return asked_for
 
 
 def mask_bins(probabilities: Tensor, fmin: float, fmax: float) -> Tensor:
