@@ -127,7 +127,10 @@ ERRORS = {
         ["{tmp}/in/tone.wav", "{tmp}/tone.wav"],
         "FILE: found {tmp}/in/tone.wav and {tmp}/tone.wav, which would both write {tmp}/out/tone.f0.csv",
     ),
-    "no weights": (["{tmp}/in/tone.wav", "--model", "small"], "model: no weights of 'small' are installed"),
+    "no weights": (
+        ["{tmp}/in/tone.wav", "--model", "small"],
+        "model: no weights of 'small' are on this machine",
+    ),
     "bad shard": (
         ["{tmp}/in/tone.wav", "--shard", "3/2"],
         "shard: found '3/2', expected I/N with I from 1 to N",
@@ -144,7 +147,8 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_bad_input_gets_one_sentence_and_exit_code_2(case, short, tmp_path, capsys):
+def test_bad_input_gets_one_sentence_and_exit_code_2(case, short, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PITCH_CACHE", str(tmp_path / "cache"))
     arguments, message = ERRORS[case]
     (tmp_path / "hollow").mkdir()
     shutil.copy(short, tmp_path / "tone.wav")

