@@ -278,7 +278,7 @@ def _melspectrogram(
     )  # [B, K, n_fft]
     n_rows, n_frames = frames.shape[:2]
     on_cpu = x.device.type == "cpu"
-    chunk = max(_CHUNK_SAMPLES // settings.n_fft, 1) * torch.get_num_threads()
+    chunk = max(_CHUNK_SAMPLES // settings.n_fft, 1)
     step = chunk if on_cpu else max(n_rows, 1) * n_frames
     rows = []
     for row in torch.split(frames, max(step // n_frames, 1)):
