@@ -1,3 +1,4 @@
+import os
 import random
 import subprocess
 import sys
@@ -36,7 +37,9 @@ def test_a_folder_that_cannot_be_written_is_the_users_too(capsys, tmp_path):
         (tmp_path / "file/inside").write_text("x")
 
     assert run(fail) == 2
-    assert capsys.readouterr().err == f"audio-io: error: {tmp_path / 'file/inside'}: Not a directory\n"
+    error = capsys.readouterr().err
+    assert error.startswith(f"audio-io: error: {tmp_path / 'file/inside'}: ")
+    assert error.count("\n") == 1
 
 
 def test_defects_of_ours_keep_their_traceback():
@@ -73,6 +76,16 @@ def test_a_reader_that_leaves_is_no_error():
     )
     assert done.stdout == "line\n"
     assert done.stderr == ""
+
+
+def test_signs_that_the_terminal_lacks_are_no_error():
+    script = (
+        "import sys; from audio_io import cli; p = cli.build_parser('audio-io', 'x');"
+        "p.set_defaults(command=lambda _: print('A\u266f4') or 0); sys.exit(cli.run(p, []))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "A?4", "")
 
 
 def test_devices_are_checked():

@@ -5,6 +5,7 @@ be used, one sentence on stderr; 130 interrupted by Ctrl-C. A traceback always m
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     Returns:
         The exit code, for `sys.exit`.
     """
+    _print_anything()
     parsed = parser.parse_args(arguments)
     command: Command | None = getattr(parsed, "command", None)
     if command is None:
@@ -67,6 +69,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     except KeyboardInterrupt:
         print(f"\n{parser.prog}: interrupted", file=sys.stderr)
         return 130
+
+
+def _print_anything() -> None:
+    """Let file names and musical signs be printed where the terminal's encoding lacks them (as a `?`)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fail(program: str, sentence: str) -> int:

@@ -31,7 +31,7 @@ _SLANEY_STEP = 200.0 / 3  # Hz per mel below the corner
 _SLANEY_CORNER = 1000.0
 _SLANEY_LOG_STEP = math.log(6.4) / 27
 
-# Samples of all frames that a CPU thread transforms at a time: 2 MB, so that the spectra are still in the
+# Samples of all frames that a CPU transforms at a time: 2 MB, so that the spectra are still in the
 # cache when they are squared and multiplied, and memory stays bounded whatever the length.
 _CHUNK_SAMPLES = 2**19
 # A filter is narrow: eight groups of filters, each multiplied by the few frequencies that it covers, take an
