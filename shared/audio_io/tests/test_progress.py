@@ -1,5 +1,7 @@
 import io
 
+import pytest
+
 from audio_io import progress
 from audio_io.progress import Progress
 
@@ -16,6 +18,14 @@ def test_a_terminal_gets_a_bar():
             bar.advance(1.0)
     assert "song.wav" in stream.getvalue()
     assert "/10 s" in stream.getvalue()
+
+
+@pytest.mark.parametrize("steps", [6, 60])
+def test_more_than_the_total_is_no_error(steps):
+    with Progress("song.wav", 5.0, "s", stream=Terminal()) as bar:
+        for _ in range(steps):
+            bar.advance(1.0)
+    assert bar.done == steps
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch):

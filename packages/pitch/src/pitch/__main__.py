@@ -2,7 +2,7 @@
 
 import sys
 
-if "--audio_files" in sys.argv:
+if any(argument.startswith("--audio_files") for argument in sys.argv):
     from pitch.compat import main
 else:
     from pitch.cli import main

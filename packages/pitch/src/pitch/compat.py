@@ -61,7 +61,7 @@ def _is_own(value: object) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m pitch` with the flags of `python -m torchcrepe`."""
-    parser = argparse.ArgumentParser(prog="pitch", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="pitch")
     parser.add_argument("--audio_files", nargs="+", required=True, help="audio files to process")
     parser.add_argument("--output_files", nargs="+", required=True, help="where to save pitch or embedding")
     parser.add_argument("--hop_length", type=int, help="samples between frames (default: 10 ms)")

@@ -135,12 +135,12 @@ def _walk(path: Path, root: Any) -> Iterator[tuple[str, str, npt.NDArray[np.floa
 
 
 def _content(path: Path) -> bytes:
+    if path.is_dir():
+        raise WeightsError(path, "a folder", EXPECTED)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise WeightsError(path, "no file", EXPECTED) from None
-    except IsADirectoryError:
-        raise WeightsError(path, "a folder", EXPECTED) from None
     if content.startswith(_BZIP2_MAGIC):
         try:
             content = bz2.decompress(content)

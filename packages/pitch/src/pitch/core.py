@@ -102,7 +102,9 @@ def predict(
     Args:
         audio: One channel of samples, nominally within ±1.
         sample_rate: In Hz.
-        hop_length: Samples between frames, at `sample_rate`; 10 ms if None.
+        hop_length: Samples between frames, at `sample_rate`; 10 ms if None. At other rates than 16 kHz the
+            step is the whole number of samples at 16 kHz below it, as in torchcrepe (159 for 220 at 22 kHz),
+            so that frame k is at k * 159 / 16000 s. `pitch.Tracker` counts its hop at 16 kHz: exact times.
         fmin: Lowest pitch allowed, in Hz.
         fmax: Highest pitch allowed, in Hz.
         model: Name of the capacity.
@@ -116,7 +118,7 @@ def predict(
 
     Shape:
         - audio: `[1, T]`
-        - Output: `[1, 1 + T // hop_length]`
+        - Output: `[1, 1 + T' // hop_length']` with the length and the hop at 16 kHz
 
     Raises:
         ConfigError: If a setting cannot be used; it is named.
@@ -127,7 +129,9 @@ def predict(
     probabilities = posteriors.T[None]  # [1, 360, K]
     pitch, confidence = postprocess(probabilities, fmin, fmax, decoder, return_periodicity=True)
     pitch, confidence = pitch.to(audio.device), confidence.to(audio.device)
-    return (pitch, confidence) if return_periodicity or _was_harmonicity(return_harmonicity) else pitch
+    # One level more than elsewhere: `torch.no_grad` wraps this function.
+    old_name = warn_of_old_name(return_harmonicity, "return_harmonicity", "return_periodicity", stacklevel=4)
+    return (pitch, confidence) if return_periodicity or old_name else pitch
 
 
 def embed(
@@ -170,10 +174,13 @@ def preprocess(
     """
     if audio.ndim != 2 or audio.shape[0] != 1:
         raise ConfigError("audio", f"a tensor of shape {tuple(audio.shape)}", "one channel: (1, samples)")
+    audio = audio.float()
     hop_length = sample_rate // 100 if hop_length is None else hop_length
     if sample_rate != SAMPLE_RATE:
         audio = resample(audio, sample_rate)
         hop_length = int(hop_length * SAMPLE_RATE / sample_rate)
+    if not torch.isfinite(audio).all():
+        raise ConfigError("audio", "NaN or infinity", "finite samples")
     if hop_length < 1:
         raise ConfigError("hop_length", hop_length, "at least one sample at 16 kHz")
     if pad:
@@ -214,7 +221,11 @@ def infer(
         - Output: `[N, 360]`, or with `embed` `[N, C, 8, 1]`
     """
     network = _cached_model(model, str(device))
-    output: Tensor = network.embed(frames) if embed else _cached_engine(model, str(device))(frames)
+    if embed:
+        return network.embed(frames)
+    # The fast network is for inference only; where a gradient is wanted the plain one gives it.
+    wants_gradient = torch.is_grad_enabled() and frames.requires_grad
+    output: Tensor = (network if wants_gradient else _cached_engine(model, str(device)))(frames)
     return output
 
 
@@ -225,12 +236,15 @@ def preload(model: str = "full", device: str | torch.device = "cpu") -> None:
 
 @functools.lru_cache(maxsize=2)
 def _cached_model(name: str, device: str) -> Crepe:
-    return load_model(name, device=device)
+    # What is kept must serve later calls that record gradients.
+    with torch.inference_mode(False):
+        return load_model(name, device=device)
 
 
 @functools.lru_cache(maxsize=2)
 def _cached_engine(name: str, device: str) -> torch.nn.Module:
-    return accelerate(_cached_model(name, device))
+    with torch.inference_mode(False):
+        return accelerate(_cached_model(name, device))
 
 
 @overload
@@ -268,17 +282,15 @@ def postprocess(
     """
     masked = mask_bins(probabilities.detach(), fmin, fmax)
     bins, pitch = decoder(masked)
-    if return_periodicity or _was_harmonicity(return_harmonicity):
-        return pitch, periodicity(masked, bins)
-    return pitch
+    old_name = warn_of_old_name(return_harmonicity, "return_harmonicity", "return_periodicity", stacklevel=3)
+    return (pitch, periodicity(masked, bins)) if return_periodicity or old_name else pitch
 
 
-def _was_harmonicity(asked_for: bool) -> bool:
-    if asked_for:
-        warnings.warn(
-            "return_harmonicity is deprecated: use return_periodicity", DeprecationWarning, stacklevel=3
-        )
-    return asked_for
+def warn_of_old_name(is_used: bool, old: str, new: str, *, stacklevel: int) -> bool:
+    """Whether an argument is used under its old name, with a warning to the caller's caller if so."""
+    if is_used:
+        warnings.warn(f"{old} is deprecated: use {new}", DeprecationWarning, stacklevel=stacklevel)
+    return is_used
 
 
 def mask_bins(probabilities: Tensor, fmin: float, fmax: float) -> Tensor:
@@ -299,8 +311,8 @@ def allowed_bins(fmin: float, fmax: float) -> tuple[int, int]:
     Raises:
         ConfigError: If no bin lies in the range.
     """
-    low = int(convert.frequency_to_bins(torch.tensor(max(fmin, 1e-3)))) if fmin > 0 else 0
-    high = int(convert.frequency_to_bins(torch.tensor(max(fmax, 1e-3)), torch.ceil))
+    low = int(convert.frequency_to_bins(torch.tensor(min(max(fmin, 1e-3), 2 * MAX_FMAX)))) if fmin > 0 else 0
+    high = int(convert.frequency_to_bins(torch.tensor(min(max(fmax, 1e-3), 2 * MAX_FMAX)), torch.ceil))
     low, high = max(low, 0), min(high, PITCH_BINS)
     if low >= high:
         raise ConfigError(
@@ -321,10 +333,10 @@ def periodicity(probabilities: Tensor, bins: Tensor) -> Tensor:
 
 
 def resample(audio: Tensor, sample_rate: int) -> Tensor:
-    """The waveform at 16 kHz.
+    """The waveform at 16 kHz; no gradient flows back through it.
 
     Shape:
         - audio: `[1, T]`
         - Output: `[1, T']`
     """
-    return audio_io.resample(audio, sample_rate, SAMPLE_RATE)
+    return audio_io.resample(audio.detach(), sample_rate, SAMPLE_RATE)

@@ -140,8 +140,8 @@ def _local_average_cents(weights: Tensor, bins: Tensor, *, dither: bool) -> Tens
     near = (every_bin[None, :, None] - bins[:, None, :]).abs() <= AVERAGE_REACH  # [B, 360, T]
     weights = weights * near
     cents = convert.bins_to_cents(every_bin, dither=dither)[None, :, None]  # [1, 360, 1]
-    # Cents in the thousands times weights near 1: the sum wants more digits than float32 has.
-    weights = weights.double()
+    # Cents in the thousands times weights near 1: the sum wants more digits than float32 (MPS) has.
+    weights = weights if weights.device.type == "mps" else weights.double()
     total = weights.sum(dim=1)
     mean = (weights * cents).sum(dim=1) / total
     # A path may cross bins whose probability is exactly 0.

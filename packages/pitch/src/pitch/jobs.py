@@ -60,10 +60,10 @@ def plan_jobs(inputs: Sequence[str | Path], output_dir: str | Path) -> list[Job]
         output_dir: Where the results go.
 
     Raises:
-        AudioNotFoundError: If a file or folder does not exist.
         ConfigError: If a folder holds no audio, or two recordings would write the same file.
     """
-    jobs: dict[Path, Job] = {}
+    # Names that differ in case only are one file on Windows and macOS.
+    jobs: dict[str, Job] = {}
     for entry in map(Path, inputs):
         recordings = list(audio_io.walk(entry)) if entry.is_dir() else [entry]
         if not recordings:
@@ -71,7 +71,7 @@ def plan_jobs(inputs: Sequence[str | Path], output_dir: str | Path) -> list[Job]
         for recording in recordings:
             place = recording.relative_to(entry) if entry.is_dir() else Path(recording.name)
             job = Job(recording, Path(output_dir) / place.with_suffix(""))
-            other = jobs.setdefault(job.stem, job)
+            other = jobs.setdefault(str(job.stem).casefold(), job)
             if other.recording != recording:
                 raise ConfigError(
                     "FILE",
@@ -99,16 +99,25 @@ def take_shard(jobs: Sequence[Job], shard: str | None) -> list[Job]:
     return list(jobs[int(number) - 1 :: int(count)])
 
 
-def is_done(job: Job, config: TrackConfig, weights: str | Path | None = None) -> bool:
-    """Whether the results of a job are whole and were made from this recording with these settings."""
+def is_done(job: Job, config: TrackConfig, weights: str, *, figure: bool = True) -> bool:
+    """Whether the results of a job are whole and were made from this recording with these settings.
+
+    Args:
+        job: From `plan_jobs`.
+        config: The settings.
+        weights: From `pitch.weights.weights_digest`.
+        figure: Whether the figure has to be there too.
+    """
     try:
         record = json.loads(job.record.read_text(encoding="utf-8"))
+        expected = _fingerprint(job, config, weights)
     except (OSError, ValueError):
         return False
+    results = [job.csv, job.figure] if figure else [job.csv]
     return (
         isinstance(record, dict)
-        and job.csv.is_file()
-        and record.get("fingerprint") == _fingerprint(job, config, weights)
+        and record.get("fingerprint") == expected
+        and all(path.is_file() for path in results)
     )
 
 
@@ -132,7 +141,10 @@ def run_job(
     Raises:
         AudioError: If the recording cannot be used.
     """
+    fingerprint_before = _fingerprint(job, tracker.config, tracker.weights_digest)
     track = tracker.track_file(job.recording, progress=progress)
+    # From here to the end an older record would vouch for results of two runs.
+    job.record.unlink(missing_ok=True)
     track.save_csv(job.csv)
     if figure:
         plot_track(track, job.figure, name=job.recording.name, truth=truth)
@@ -142,14 +154,14 @@ def run_job(
             "recording": job.recording.name,
             "summary": dataclasses.asdict(track.summary()),
             "settings": dataclasses.asdict(tracker.config),
-            "fingerprint": _fingerprint(job, tracker.config, tracker.weights),
+            "fingerprint": fingerprint_before,
         },
     )
     return track
 
 
-def _fingerprint(job: Job, config: TrackConfig, weights: str | Path | None) -> str:
+def _fingerprint(job: Job, config: TrackConfig, weights: str) -> str:
     status = job.recording.stat()
     # Neither changes the result.
     settings = {**dataclasses.asdict(config), "batch_size": None, "engine": None}
-    return fingerprint([settings, str(weights or ""), status.st_size, status.st_mtime_ns])
+    return fingerprint([settings, weights, status.st_size, status.st_mtime_ns])

@@ -28,10 +28,11 @@ def a_weighted(audio: Tensor, sample_rate: int, hop_length: int | None = None, p
         - Output: `[1, 1 + T // hop_length]`
     """
     hop_length = sample_rate // 100 if hop_length is None else hop_length
+    audio = audio.detach().float()
     if sample_rate != SAMPLE_RATE:
         hop_length = int(hop_length * SAMPLE_RATE / sample_rate)
         audio = audio_io.resample(audio, sample_rate, SAMPLE_RATE)
-    spectrum = audio_io.stft(audio.detach()[0], WINDOW_SIZE, hop_length, center=pad, pad_mode="constant")
+    spectrum = audio_io.stft(audio[0], WINDOW_SIZE, hop_length, center=pad, pad_mode="constant")
     decibels = audio_io.amplitude_to_db(spectrum.abs())  # [F, K]
     weighted = (decibels + perceptual_weights().to(decibels)).clamp(min=MIN_DB)
     return weighted.mean(dim=0)[None]  # [1, K]

@@ -58,7 +58,7 @@ def plot_track(
         upper.set_yticks([_cents(np.array([f]))[0] for f in TICKS_HZ], [str(f) for f in TICKS_HZ])
         upper.set_ylim(*_pitch_range(track))
         upper.set_ylabel("frequency (Hz)")
-        upper.set_title(_finding(track, name))
+        upper.set_title(_finding(track, name), parse_math=False)
         upper.grid(visible=False)
         upper.legend(loc="upper right", labelcolor="white")
         lower.fill_between(times, confidence, color=PALETTE[0], alpha=0.3, linewidth=0)

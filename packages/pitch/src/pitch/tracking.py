@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import audio_io
-from audio_io.errors import ConfigError
+from audio_io.errors import AudioError, ConfigError
 from audio_io.progress import Progress
 from pitch import decode
 from pitch.config import TrackConfig
@@ -23,7 +23,7 @@ from pitch.core import mask_bins, normalize_frames, periodicity
 from pitch.fast import accelerate
 from pitch.result import Overview, Track
 from pitch.viterbi import REACH, ViterbiDecoder
-from pitch.weights import load_model
+from pitch.weights import load_model, weights_digest
 
 # 10 s at 16 kHz: small beside the activations of the network.
 BLOCK_LENGTH = 10 * SAMPLE_RATE
@@ -39,6 +39,7 @@ class Tracker:
 
     Raises:
         WeightsNotFoundError: If the weights of the capacity are not installed.
+        ConfigError: If the engine does not run on the device.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Tracker:
     ) -> None:
         self.config = config if config is not None else TrackConfig()
         self.device = torch.device(device)
-        self.weights = weights
+        self.weights_digest = weights_digest(self.config.model, weights)
+        if self.config.engine == "fast" and self.device.type != "cpu":
+            raise ConfigError("engine", f"'fast' on {self.device}", "auto or plain; fast is for CPUs")
         network = load_model(self.config.model, device=self.device, weights=weights)
         self.network = accelerate(network, self.config.engine)
 
@@ -62,10 +65,12 @@ class Tracker:
             progress: Advanced in seconds of audio.
 
         Raises:
-            AudioError: If the file cannot be used; the message says why.
-            ConfigError: If it has no such channel.
+            AudioError: If the file cannot be used or has no such channel; the message says why.
         """
         channel = self.config.channel
+        available = audio_io.info(path).channels
+        if channel is not None and channel >= available:
+            raise AudioError(path, f"channels 0 to {available - 1}", f"a channel {channel}")
         with audio_io.stream(
             path,
             block_length=BLOCK_LENGTH,
@@ -86,10 +91,12 @@ class Tracker:
             - waveform: `[T]` or `[C, T]`
 
         Raises:
-            ConfigError: If the waveform is empty or has no such channel.
+            ConfigError: If the waveform is empty, not finite, or has no such channel.
         """
-        channels = (waveform[None] if waveform.ndim == 1 else waveform).float()
-        if channels.ndim != 2 or channels.shape[1] == 0:
+        channels = (waveform[None] if waveform.ndim == 1 else waveform).detach().cpu().float()
+        if not torch.isfinite(channels).all():
+            raise ConfigError("waveform", "NaN or infinity", "finite samples")
+        if channels.ndim != 2 or channels.numel() == 0:
             raise ConfigError(
                 "waveform", f"shape {tuple(waveform.shape)}", "(samples,) or (channels, samples)"
             )

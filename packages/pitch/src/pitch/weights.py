@@ -54,14 +54,36 @@ def find_weights(name: str) -> Path:
         path, record = cached_weights(capacity.name)
         if not record.is_file():
             raise WeightsNotFoundError(_how_to_get(capacity.name))
-        fetched = json.loads(record.read_text(encoding="utf-8"))
-        expected, origin = str(fetched["sha256"]), "when it was fetched"
+        expected, origin = _recorded_digest(record, capacity.name), "when it was fetched"
     if not path.is_file():
         raise WeightsError(path, "no file", f"the weights of {capacity.name!r} ({origin})")
     found = file_digest(path)
     if found != expected:
         raise WeightsError(path, f"SHA-256 {found[:12]}…", f"{expected[:12]}… ({origin})")
     return path
+
+
+def weights_digest(name: str, weights: str | Path | None = None) -> str:
+    """SHA-256 of the weight file that `load_model` reads with the same arguments.
+
+    Raises:
+        WeightsNotFoundError: If the weights of the capacity are not here.
+        WeightsError: If there is no such file.
+    """
+    path = find_weights(name) if weights is None else Path(weights)
+    if not path.is_file():
+        raise WeightsError(
+            path, "a folder" if path.is_dir() else "no file", "a state dict saved by torch.save"
+        )
+    return file_digest(path)
+
+
+def _recorded_digest(record: Path, name: CapacityName) -> str:
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        expected = f"the record that pitch weights fetch {name} writes; run it again"
+        raise WeightsError(record, "a damaged record", expected) from error
 
 
 def cached_weights(name: CapacityName) -> tuple[Path, Path]:
@@ -130,12 +152,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         WeightsError: If there is no such file or it holds anything but named tensors.
     """
     expected = "a state dict saved by torch.save"
+    if path.is_dir():
+        raise WeightsError(path, "a folder", expected)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(path, "no file", expected) from None
-    except IsADirectoryError:
-        raise WeightsError(path, "a folder", expected) from None
     except Exception as error:
         # Damaged files fail in as many ways as unpickling has steps; all of them mean the same.
         raise WeightsError(path, "a file that torch cannot read as tensors", expected) from error

@@ -29,6 +29,9 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OSError: If it cannot be written; it carries the name of the target.
     """
     final = Path(target).resolve()
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +40,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         yield temporary
         _flush_to_disk(temporary)
         temporary.replace(final)
+    except OSError as error:
+        # A full disk names no file, and the temporary's name would tell the user nothing.
+        if error.filename is None or str(error.filename) == str(temporary):
+            raise OSError(error.errno, error.strerror or str(error), str(final)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -46,10 +46,13 @@ class Progress:
 
     def advance(self, amount: float) -> None:
         """Count `amount` units (of any size, fractions included) as done."""
+        if self._bar is not None:
+            # tqdm forgets a total that is exceeded, as a last hop or a vague header may do.
+            self._bar.update(amount if self.total is None else max(0.0, min(amount, self.total - self.done)))
         self.done += amount
         if self._bar is not None:
-            self._bar.update(amount)
-        elif (now := time.monotonic()) - self._printed >= LOG_INTERVAL_SECONDS:
+            return
+        if (now := time.monotonic()) - self._printed >= LOG_INTERVAL_SECONDS:
             self._printed = now
             print(self._line(now - self._started), file=self._stream, flush=True)
 

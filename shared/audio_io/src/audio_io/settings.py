@@ -56,9 +56,11 @@ def check(config: object) -> None:
     """
     for field in dataclasses.fields(config):  # type: ignore[arg-type]  # any dataclass instance
         value = getattr(config, field.name)
-        choices, _ = _choices_and_type(_hints(type(config))[field.name])
+        choices, kind = _choices_and_type(_hints(type(config))[field.name])
         if choices and value not in choices:
             raise ConfigError(field.name, repr(value), "one of " + ", ".join(map(str, choices)))
+        if kind is int and value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ConfigError(field.name, repr(value), "a whole number")
         minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
         if value is None or (minimum is None and maximum is None):
             continue

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pitch.config import EngineName
+from pitch.constants import PITCH_BINS
 from pitch.fast.layers import FIRST_POSITIONS, FirstLayer, Layer
 from pitch.model import Crepe
 
@@ -54,7 +55,10 @@ class FastCrepe(nn.Module):
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
         """Pitch posteriors."""
-        return torch.cat([self._posteriors(frames[i : i + FRAMES]) for i in range(0, len(frames), FRAMES)])
+        posteriors = frames.new_empty(len(frames), PITCH_BINS)
+        for start in range(0, len(frames), FRAMES):
+            posteriors[start : start + FRAMES] = self._posteriors(frames[start : start + FRAMES])
+        return posteriors
 
     def _posteriors(self, frames: Tensor) -> Tensor:
         x: Tensor = self.others(self.first(frames))  # [4, n, C]
