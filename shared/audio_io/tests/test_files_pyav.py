@@ -173,3 +173,18 @@ def test_a_title_that_is_not_utf8_is_no_obstacle(tmp_path, audio_chirp, audio_en
     path.write_bytes(content.replace(b"Lavf", "テス".encode("shift_jis"), 1))
     waveform, sample_rate = load(path)
     assert (waveform.shape, sample_rate) == ((1, 8000), 16000)
+
+
+def test_frames_of_any_length_are_read(tmp_path):
+    waveform = torch.sin(torch.arange(150_000) * 0.05)[None] * 0.5
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        sound = output.add_stream("pcm_s16le", rate=48000, layout="mono")
+        for part in waveform.split(100_000, dim=1):
+            samples = (part.numpy() * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate = 48000
+            output.mux(sound.encode(frame))
+        output.mux(sound.encode())
+    found, rate = load(tmp_path / "a.mkv")
+    assert (found.shape, rate) == ((1, 150_000), 48000)
+    assert (found - waveform).abs().max() < 2 / 32768

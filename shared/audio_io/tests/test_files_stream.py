@@ -1,7 +1,10 @@
 """Reading through libsndfile, and that a stream, whatever its blocks, is what `load` returns."""
 
 import math
+import os
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_io.errors import ConfigError
-from audio_io.files import info, load, stream
+from audio_io.files import info, load, save, stream
 from audio_io.resampling import resample
 
 RATE = 22050
@@ -237,3 +240,41 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         tracemalloc.stop()
     assert total == 2_000_000
     assert peak < 4 * 2**20
+
+
+def test_a_flac_that_does_not_know_its_length_is_read_to_its_end(tmp_path):
+    waveform = 0.5 * torch.sin(torch.arange(50_000) * 0.05)[None]
+    save(tmp_path / "a.flac", waveform, 16000, subtype="PCM_16")
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    # STREAMINFO follows 4 bytes of magic and 4 of the block's header; the count is in its bits 108 to 143.
+    content[8 + 13] &= 0xF0
+    content[8 + 14 : 8 + 18] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(content)
+    header = info(tmp_path / "a.flac")
+    assert (header.frames, header.duration) == (None, None)
+    found, _ = load(tmp_path / "a.flac")
+    assert (found - waveform).abs().max() < 2 / 32768
+    part, _ = load(tmp_path / "a.flac", offset=1.0, duration=0.5)
+    assert torch.equal(part, found[:, 16000:24000])
+
+
+def test_less_than_a_sample_at_the_new_rate_is_no_sample(tmp_path):
+    save(tmp_path / "one.wav", torch.zeros(2, 1), 48000)
+    waveform, rate = load(tmp_path / "one.wav", sample_rate=8000)
+    assert (waveform.shape, rate) == ((2, 0), 8000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+def test_a_name_that_is_not_utf8(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    save(tmp_path / "cafe.wav", torch.zeros(1, 10), 8000)
+    (tmp_path / "cafe.wav").rename(path)
+    assert load(path)[0].shape == (1, 10)
+
+
+def test_an_exhausted_stream_has_released_its_file(tmp_path):
+    save(tmp_path / "a.wav", torch.zeros(1, 1000), 8000)
+    blocks = stream(tmp_path / "a.wav")
+    assert sum(block.shape[1] for block in blocks) == 1000
+    assert blocks._source._sound.closed
+    assert list(blocks) == []

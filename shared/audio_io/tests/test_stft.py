@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import get_window
 
+from audio_io.decibels import power_to_db
+from audio_io.emphasis import deemphasis, preemphasis
 from audio_io.errors import ConfigError
 from audio_io.fourier import ISTFT, STFT, istft, stft
+from audio_io.mel import MelSpectrogram, melspectrogram
+from audio_io.realstft import RealSTFT, real_stft
 from audio_io.windows import frame_window, make_window
 
 # Stated by the issue, relative to the largest value.
@@ -273,3 +277,31 @@ def test_boxcar_frames_side_by_side_are_invertible():
     x = noise(640)
     options = {"window": "boxcar", "center": False}
     assert relative_error(istft(stft(x, 64, 64, **options), 64, 64, **options), x) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int64, torch.complex64])
+def test_integers_are_refused_not_misread(dtype):
+    x = torch.ones(4096, dtype=dtype)
+    message = f"x: found samples of {dtype}, expected floating-point samples"
+    for transform in (lambda: stft(x, 512), lambda: STFT(512)(x), lambda: real_stft(x, 512)):
+        with pytest.raises(ConfigError, match=message):
+            transform()
+    for transform in (lambda: melspectrogram(x, 16000), lambda: preemphasis(x), lambda: deemphasis(x)):
+        with pytest.raises(ConfigError, match=message):
+            transform()
+
+
+def test_tables_are_made_on_the_cpu_whatever_the_default_device():
+    with torch.device("meta"):
+        module = MelSpectrogram(16000)
+        RealSTFT(512)
+    assert module.window.device.type == "cpu"
+
+
+def test_silence_in_half_precision_is_finite():
+    for ref in (1.0, "max"):
+        assert power_to_db(torch.zeros(2, 2).half(), ref=ref).isfinite().all()
+    assert power_to_db(torch.tensor([[1.0, 0.0]]).half(), top_db=None).isfinite().all()
+    assert power_to_db(torch.zeros(2, 80, 0)).shape == (2, 80, 0)
+    with pytest.raises(ConfigError, match="a number above 0, or 'max'"):
+        power_to_db(torch.ones(2, 2), ref=np.max)

@@ -92,12 +92,14 @@ class StftSettings:
         """The signal with what `center` puts around it.
 
         Raises:
-            ConfigError: If the signal is too short for one frame, or for being mirrored.
+            ConfigError: If the signal holds integers, or is too short for one frame or for being mirrored.
 
         Shape:
             Input: [..., T]
             Output: [..., T + 2 * floor(n_fft / 2)], or [..., T] without `center`
         """
+        if not x.is_floating_point():
+            raise ConfigError("x", f"samples of {x.dtype}", "floating-point samples")
         margin = self.n_fft // 2 if self.center else 0
         *lead, length = sizes(x)
         if length + 2 * margin < self.n_fft or length == 0:

@@ -45,12 +45,19 @@ def power_to_db(
     [0.0, -10.0, -30.0]
     """
     _check(ref, amin, top_db)
+    if power.numel() == 0:
+        return power
     dims = tuple(range(-min(power.ndim, 2), 0))
+    if power.is_floating_point():
+        # 1e-10 is 0 in half precision.
+        amin = max(amin, torch.finfo(power.dtype).tiny)
     level = 10 * torch.log10(power.clamp(min=amin))
     if ref == "max":
         level = level - level.amax(dims, keepdim=True)
     else:
-        level = level - 10 * torch.log10(torch.tensor(max(ref, amin), dtype=torch.float64)).item()
+        level = (
+            level - 10 * torch.log10(torch.tensor(max(ref, amin), dtype=torch.float64, device="cpu")).item()
+        )
     return level if top_db is None else torch.maximum(level, level.amax(dims, keepdim=True) - top_db)
 
 
@@ -144,7 +151,7 @@ class AmplitudeToDb(nn.Module):
 
 
 def _check(ref: Reference, amin: float, top_db: float | None) -> None:
-    if ref != "max" and ref <= 0:
+    if ref != "max" and not (isinstance(ref, int | float) and ref > 0):  # type: ignore[redundant-expr]  # np.max comes along
         raise ConfigError("ref", repr(ref), "a number above 0, or 'max'")
     if amin <= 0:
         raise ConfigError("amin", amin, "above 0")

@@ -81,7 +81,7 @@ def deemphasis(y: Tensor, coef: float = _COEFFICIENT, *, start: Start = "librosa
 def _recurse(y: Tensor, coef: float) -> Tensor:
     *lead, length = y.shape
     block = min(_BLOCK, length)
-    steps = torch.arange(block, dtype=torch.float64)
+    steps = torch.arange(block, dtype=torch.float64, device="cpu")
     lags = steps[:, None] - steps  # [L, L]
     response = torch.where(lags >= 0, coef ** lags.clamp(min=0), 0.0).to(y)
     n_blocks = -(-length // block)
@@ -126,5 +126,7 @@ def _check(x: Tensor, coef: float, start: Start) -> None:
         raise ConfigError("coef", coef, "0 to below 1")
     if start not in ("librosa", "zero"):
         raise ConfigError("start", repr(start), "librosa or zero")
+    if not x.is_floating_point():
+        raise ConfigError("x", f"samples of {x.dtype}", "floating-point samples")
     if x.shape[-1] < 2:
         raise ConfigError("length of x", f"{x.shape[-1]} samples", "at least 2")

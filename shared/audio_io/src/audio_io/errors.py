@@ -26,6 +26,10 @@ class ConfigError(UserError, ValueError):
         self.expected = expected
         super().__init__(f"{field}: found {found}, expected {expected}")
 
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, str, str]]:
+        # Errors cross from worker processes to their parent by pickling.
+        return type(self), (self.field, str(self.found), self.expected)
+
 
 class FileError(UserError):
     """A file cannot be used.
@@ -41,6 +45,10 @@ class FileError(UserError):
         self.found = found
         self.expected = expected
         super().__init__(f"{path}: found {found}, expected {expected}")
+
+    def __reduce__(self) -> tuple[type["FileError"], tuple[Path, str, str]]:
+        # See ConfigError.
+        return type(self), (self.path, self.found, self.expected)
 
 
 class AudioError(FileError):

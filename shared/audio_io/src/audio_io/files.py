@@ -89,7 +89,9 @@ def load(
         - waveform: `[C, T]`; `C` is 1 for `mono` and for one channel
     """
     with stream(path, sample_rate=sample_rate, channels=channels, offset=offset, duration=duration) as blocks:
-        return torch.cat(list(blocks), dim=1), blocks.sample_rate
+        # The least range can be less than a sample at the new rate.
+        nothing = torch.zeros(blocks.channels, 0)
+        return torch.cat([nothing, *blocks], dim=1), blocks.sample_rate
 
 
 def stream(

@@ -191,7 +191,7 @@ def chunk_apply(
 
 def _fade_in(length: int, fade: Fade) -> Tensor:
     # Sampled at half positions: the ramp never reaches 0 or 1, and w(n) + w(length - 1 - n) = 1.
-    ramp = (torch.arange(length, dtype=torch.float64) + 0.5) / max(length, 1)
+    ramp = (torch.arange(length, dtype=torch.float64, device="cpu") + 0.5) / max(length, 1)
     if fade == "linear":
         return ramp
     if fade == "hann":

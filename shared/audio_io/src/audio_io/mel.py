@@ -53,7 +53,11 @@ def hz_to_mel(frequency: Tensor | float, *, htk: bool = False) -> Tensor:
     >>> round(hz_to_mel(1000.0).item(), 9)
     15.0
     """
-    hz = frequency if isinstance(frequency, Tensor) else torch.tensor(frequency, dtype=torch.float64)
+    hz = (
+        frequency
+        if isinstance(frequency, Tensor)
+        else torch.tensor(frequency, dtype=torch.float64, device="cpu")
+    )
     if htk:
         return _HTK_FACTOR * torch.log10(1 + hz / _HTK_CORNER)
     above = torch.log(hz.clamp(min=_SLANEY_CORNER) / _SLANEY_CORNER) / _SLANEY_LOG_STEP
@@ -74,7 +78,7 @@ def mel_to_hz(mel: Tensor | float, *, htk: bool = False) -> Tensor:
     >>> round(mel_to_hz(15.0).item(), 9)
     1000.0
     """
-    mels = mel if isinstance(mel, Tensor) else torch.tensor(mel, dtype=torch.float64)
+    mels = mel if isinstance(mel, Tensor) else torch.tensor(mel, dtype=torch.float64, device="cpu")
     if htk:
         return _HTK_CORNER * (10 ** (mels / _HTK_FACTOR) - 1)
     corner = _SLANEY_CORNER / _SLANEY_STEP
@@ -123,8 +127,12 @@ def mel_filters(
     if norm not in ("slaney", None):
         raise ConfigError("norm", repr(norm), "'slaney' or None")
     low, high = hz_to_mel(fmin, htk=htk).item(), hz_to_mel(fmax, htk=htk).item()
-    edges = mel_to_hz(torch.linspace(low, high, n_mels + 2, dtype=torch.float64), htk=htk)  # [M + 2]
-    frequencies = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)  # [F]
+    edges = mel_to_hz(
+        torch.linspace(low, high, n_mels + 2, dtype=torch.float64, device="cpu"), htk=htk
+    )  # [M + 2]
+    frequencies = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device="cpu") * (
+        sample_rate / n_fft
+    )  # [F]
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]  # [M, 1]
     rising = (frequencies - left) / (centre - left)  # [M, F]
     falling = (right - frequencies) / (right - centre)

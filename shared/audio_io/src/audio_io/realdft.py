@@ -39,7 +39,7 @@ def dft_tables(n_fft: int, *, ortho: bool = False) -> dict[str, Tensor]:
     q = n_fft // p
     first, twiddle, second = _angles(p, p, p), _angles(p, q, n_fft), _angles(q, q // 2 + 1, q)
     scale = n_fft**-0.5 if ortho else 1.0
-    weight = torch.full((n_fft // 2 + 1,), 2.0, dtype=torch.float64)
+    weight = torch.full((n_fft // 2 + 1,), 2.0, dtype=torch.float64, device="cpu")
     weight[0] = 1
     if n_fft % 2 == 0:
         weight[-1] = 1
@@ -56,7 +56,7 @@ def dft_tables(n_fft: int, *, ortho: bool = False) -> dict[str, Tensor]:
 
 def _angles(n_in: int, n_out: int, period: int) -> Tensor:
     # The product is reduced as an integer: no accuracy is lost to cosines of large angles.
-    turns = torch.outer(torch.arange(n_in), torch.arange(n_out)) % period
+    turns = torch.outer(torch.arange(n_in, device="cpu"), torch.arange(n_out, device="cpu")) % period
     return 2 * math.pi * turns.double() / period
 
 

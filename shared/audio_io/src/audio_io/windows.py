@@ -56,9 +56,14 @@ def make_window(
     if length < 1:
         raise ConfigError("win_length", length, "at least 1 sample")
     if length == 1:
-        return torch.ones(1, dtype=dtype)
-    phase = 2 * math.pi * torch.arange(length, dtype=torch.float64) / (length if periodic else length - 1)
-    window = torch.zeros(length, dtype=torch.float64)
+        return torch.ones(1, dtype=dtype, device="cpu")
+    phase = (
+        2
+        * math.pi
+        * torch.arange(length, dtype=torch.float64, device="cpu")
+        / (length if periodic else length - 1)
+    )
+    window = torch.zeros(length, dtype=torch.float64, device="cpu")
     for k, coefficient in enumerate(_COSINE_TERMS[name]):
         window += (-1) ** k * coefficient * torch.cos(k * phase)
     return window.to(dtype)

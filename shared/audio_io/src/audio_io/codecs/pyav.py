@@ -60,7 +60,7 @@ class PyAVSource(Source):
         try:
             self._track = self._find_track()
             self.info = self._describe(container)
-        except AudioError:
+        except BaseException:
             self.close()
             raise
         self.slack = self._track.codec_context.frame_size or 0
@@ -119,7 +119,7 @@ class PyAVSource(Source):
             # `position` is where the frame ends; it begins at or before `start` if it is the first one kept.
             skipped = max(0, start - (self.position - frame.samples))
             samples = self._to_float(frame)[:, skipped:]  # [C, t]
-            if length + samples.shape[1] > BLOCK_LENGTH:
+            if pending and length + samples.shape[1] > BLOCK_LENGTH:
                 yield np.concatenate(pending, axis=1)
                 pending, length = [], 0
             pending.append(samples)

@@ -1,8 +1,9 @@
 """The one writer of sound files."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,8 @@ _UNBOUNDED = frozenset(
     {"FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 )
 _32_BIT_SIZES = frozenset({"WAV", "AIFF", "AU"})
+_HIGHEST_RATE = 2**31 - 1  # Hz, that libsndfile can write
+_SYSTEM_ERROR = 2  # SF_ERR_SYSTEM: the cause is the disk, not the settings
 _BLOCK_LENGTH = (
     65536  # samples; the Vorbis encoder of libsndfile needs memory in proportion to what it is given
 )
@@ -74,13 +77,15 @@ def save(path: str | Path, waveform: torch.Tensor, sample_rate: int, *, subtype:
         raise ConfigError("waveform", found, "floating-point samples of shape [C, T] or [T], at least one")
     channels = waveform.detach().reshape(-1, waveform.shape[-1])  # [C, T]
     check_count("sample_rate", sample_rate, "Hz")
+    if sample_rate > _HIGHEST_RATE:
+        raise ConfigError("sample_rate", f"{sample_rate} Hz", f"at most {_HIGHEST_RATE} Hz")
     _check_size(channels, format_name, subtype)
     with (
         atomic_path(target) as temporary,
         _create(temporary, sample_rate, len(channels), format_name, subtype) as file,
     ):
         for block in _blocks(target, channels, sample_rate, subtype):
-            file.write(block)
+            _write(file, block, temporary)
 
 
 def _choose(target: Path, subtype: str | None) -> tuple[str, str]:
@@ -111,9 +116,21 @@ def _create(
     try:
         return soundfile.SoundFile(temporary, "w", sample_rate, channels, subtype=subtype, format=container)
     except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            raise OSError(errno.EIO, "cannot be written", str(temporary)) from error
         found = f"{sample_rate} Hz with {channels} channels"
         expected = f"what {format_name} {subtype} can hold (libsndfile: {error.error_string.rstrip('.')})"
         raise ConfigError("sample_rate", found, expected) from error
+
+
+def _write(file: "soundfile.SoundFile", block: npt.NDArray[Any], temporary: Path) -> None:
+    import soundfile
+
+    try:
+        file.write(block)
+    except soundfile.LibsndfileError as error:
+        # A full disk, most likely; libsndfile does not tell.
+        raise OSError(errno.EIO, "cannot be written", str(temporary)) from error
 
 
 def _blocks(

@@ -1,5 +1,6 @@
 """Decoding by libsndfile: WAV, AIFF, AU, CAF, W64, FLAC, Ogg (Vorbis, Opus, FLAC) and MP3."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from audio_io.errors import AudioError, CorruptAudioError, NoAudioError, Unknown
 # Encoders do not agree on whether the frame that holds the Xing tag is counted in it.
 _MP3_SLACK = 2 * 1152
 _PROBE_LENGTH = 1024
+
+# What libsndfile says of a FLAC that was written to a pipe and never learnt its length.
+_UNKNOWN_LENGTH = 2**63 - 1
 # A seek into the last page of an Ogg stream, whose time stamp is that of the end after trimming, lands
 # elsewhere. Pages are flushed at 4 kB or so, which is 10 s at 3 kbit/s.
 _OGG_TAIL_SECONDS = 10.0
@@ -48,12 +52,13 @@ class SoundFileSource(Source):
             self.close()
             raise NoAudioError(path, f"a {container.name} file with 0 samples", "a file with sound")
         self.slack = _MP3_SLACK if container.name == "MP3" else 0
+        counted = extent.counted and sound.frames < _UNKNOWN_LENGTH
         self.info = AudioInfo(
             path=path,
             sample_rate=sound.samplerate,
             channels=sound.channels,
-            frames=sound.frames if extent.counted else None,
-            duration=sound.frames / sound.samplerate,
+            frames=sound.frames if counted else None,
+            duration=sound.frames / sound.samplerate if sound.frames < _UNKNOWN_LENGTH else None,
             format=sound.format,
             subtype=sound.subtype,
         )
@@ -121,8 +126,10 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - soundfile ships no types
 
     if path.suffix.lower() == ".raw":  # soundfile asks for a sample rate then, whatever the content
         raise UnknownFormatError(path, "a sound file called .raw", "another suffix: this one means no header")
+    # On POSIX a file name is bytes, and need not be UTF-8.
+    name = path if os.name == "nt" else os.fsencode(path)
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(name)
     except soundfile.LibsndfileError as error:
         found = f"a header that cannot be read: {error.error_string.rstrip('.')}"
         raise CorruptAudioError(path, found, "a valid header") from error

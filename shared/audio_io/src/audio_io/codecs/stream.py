@@ -64,7 +64,12 @@ class AudioStream:
 
     def __next__(self) -> torch.Tensor:
         """The next block, `[C, t]`."""
-        return next(self._blocks)
+        try:
+            return next(self._blocks)
+        except BaseException:
+            # At the end, too, the file is not kept open any longer.
+            self.close()
+            raise
 
     def __enter__(self) -> "AudioStream":
         return self
