@@ -1,5 +1,7 @@
 import math
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -209,3 +211,26 @@ def test_sixteen_bit_header_is_plain(tmp_path):
     assert struct.unpack("<4sI4s4sIHHIIHH4sI", data[:44]) == (
         b"RIFF", 436, b"WAVE", b"fmt ", 16, 1, 2, 44100, 176400, 4, 16, b"data", 400,
     )  # fmt: skip
+
+
+def test_a_rate_beyond_what_files_can_hold_is_refused(tmp_path):
+    with pytest.raises(
+        ConfigError, match="sample_rate: found 1099511627776 Hz, expected at most 2147483647 Hz"
+    ):
+        save(tmp_path / "a.wav", torch.zeros(1, 10), 2**40)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_disk_that_is_full_is_reported_by_the_name_of_the_file(tmp_path, suffix):
+    script = (
+        "import resource, signal, sys, torch; from audio_io import save;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "try: save(sys.argv[1], torch.rand(1, 400000) - 0.5, 16000)\n"
+        "except OSError as error: print(error.filename)"
+    )
+    path = tmp_path / f"a.{suffix}"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.stdout.strip() == str(path.resolve()), done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -151,3 +151,12 @@ def test_gradients_pass():
     waveform = noise(1, 20, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: resample_in_graph(x, 3, 2), (waveform,))
     assert torch.autograd.gradcheck(Resample(3, 2).double(), (waveform,))
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+def test_a_stream_that_has_ended_takes_no_more(sample_rate):
+    resampler = StreamResampler(44100, sample_rate, 1)
+    resampler.process(torch.zeros(1, 100))
+    resampler.flush()
+    with pytest.raises(ConfigError, match="block: found samples after the last ones, expected a new"):
+        resampler.process(torch.zeros(1, 100))

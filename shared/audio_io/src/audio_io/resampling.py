@@ -129,6 +129,7 @@ class StreamResampler:
         self.channels = channels
         self.dtype = dtype
         self._soxr: Any = None
+        self._has_ended = False
         if orig_sample_rate != sample_rate:
             import soxr
 
@@ -147,6 +148,11 @@ class StreamResampler:
         if block.dim() != 2 or block.shape[0] != self.channels or block.dtype != self.dtype:
             found = f"shape {list(block.shape)} of {block.dtype}"
             raise ConfigError("block", found, f"shape [{self.channels}, t] of {self.dtype}")
+        if self._has_ended:
+            raise ConfigError(
+                "block", "samples after the last ones", "a new StreamResampler for another stream"
+            )
+        self._has_ended = last
         if self._soxr is None:
             return block
         samples = np.ascontiguousarray(block.numpy().T)  # [t, C]
