@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 from audio_io import cli
-from pitch.commands import convert, track, weights
+from pitch.commands import convert, export, track, weights
 
 DESCRIPTION = "CREPE pitch tracking for any recording."
-COMMANDS = (track, convert, weights)
+COMMANDS = (track, convert, weights, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

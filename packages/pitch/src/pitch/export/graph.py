@@ -1,0 +1,103 @@
+"""What goes into an exported file: normalisation, framing, network and decoding as one module.
+
+All is the arithmetic of `pitch.core`; Viterbi decoding stays outside, since it needs the whole recording.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+from pitch.constants import PITCH_BINS, WINDOW_SIZE
+from pitch.convert import bins_to_frequency
+from pitch.core import normalize_frames
+from pitch.decode import AVERAGE_REACH
+from pitch.export.config import DecodeName, ExportConfig
+from pitch.model import Crepe
+
+# Keeps the average defined where all bins around the centre are exactly 0.
+LEAST_WEIGHT = 1e-30
+
+
+def build_graph(network: Crepe, config: ExportConfig) -> "FrameGraph":
+    """The module of a configuration, in evaluation mode."""
+    if config.input == "waveform":
+        return WaveformGraph(network, config.decode, config.hop_length).eval()
+    return FrameGraph(network, config.decode).eval()
+
+
+class FrameGraph(nn.Module):
+    """Posteriors, and pitch if asked for, of frames as they are cut from a recording.
+
+    Each frame is brought to zero mean and unit variance inside; silence and constant frames give finite
+    numbers.
+
+    Args:
+        network: The trained network.
+        decode: How frequency and periodicity are found; `none` leaves them out.
+
+    Shape:
+        - Input: `[N, 1024]` at 16 kHz
+        - Output: `[N, 360]`, and with `decode` frequency in Hz and periodicity (0 to 1), each `[N]`
+    """
+
+    def __init__(self, network: Crepe, decode: DecodeName) -> None:
+        super().__init__()
+        self.network = network
+        self.decode = decode
+
+    def forward(self, frames: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """Posteriors alone, or with frequency and periodicity."""
+        return self._outputs(self.network(normalize_frames(frames)))
+
+    def _outputs(self, posteriors: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        if self.decode == "none":
+            return posteriors
+        periodicity, bins = posteriors.max(dim=-1)
+        centres = bins.to(posteriors.dtype)
+        if self.decode == "local_average":
+            centres = centres + _mean_offset(posteriors, bins)
+        return posteriors, bins_to_frequency(centres, dither=False), periodicity
+
+
+class WaveformGraph(FrameGraph):
+    """Posteriors, and pitch if asked for, of waveforms of any length.
+
+    Frame k is centred on sample `k * hop_length`, with zeros beyond both ends, as torchcrepe's `pad=True`.
+    All frames go through the network at once: memory grows with the length.
+
+    Args:
+        network: The trained network.
+        decode: See `FrameGraph`.
+        hop_length: Step between frames, in samples at 16 kHz.
+
+    Shape:
+        - Input: `[B, T]` at 16 kHz
+        - Output: `[B, K, 360]` with `K = 1 + T // hop_length`, and with `decode` twice `[B, K]`
+    """
+
+    def __init__(self, network: Crepe, decode: DecodeName, hop_length: int) -> None:
+        super().__init__(network, decode)
+        self.hop_length = hop_length
+
+    def forward(self, waveform: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """Posteriors alone, or with frequency and periodicity."""
+        padded = F.pad(waveform, (WINDOW_SIZE // 2, WINDOW_SIZE // 2))
+        # Not `audio_io.frame`: a tracer would take its check of the length for a constant.
+        frames = padded.unfold(-1, WINDOW_SIZE, self.hop_length)  # [B, K, 1024]
+        posteriors = self.network(normalize_frames(frames.reshape(-1, WINDOW_SIZE)))  # [B K, 360]
+        return self._outputs(posteriors.reshape(waveform.shape[0], -1, PITCH_BINS))
+
+
+def _mean_offset(posteriors: Tensor, bins: Tensor) -> Tensor:
+    """Mean distance from a bin, in bins, of the 9 around it, weighted by probability.
+
+    Distances from the centre keep in float32 what `decode.local_average` computes in float64.
+
+    Shape:
+        - posteriors: `[..., 360]`
+        - bins: `[...]`
+        - Output: `[...]`
+    """
+    offsets = torch.arange(PITCH_BINS, device=bins.device) - bins[..., None]  # [..., 360]
+    weights = posteriors * (offsets.abs() <= AVERAGE_REACH)
+    return (weights * offsets).sum(dim=-1) / weights.sum(dim=-1).clamp(min=LEAST_WEIGHT)
