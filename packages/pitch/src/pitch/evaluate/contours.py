@@ -160,7 +160,8 @@ def _syllable(curve: Floats, tract: float, rng: np.random.Generator) -> Floats:
         return amplitude / number
 
     tone = _partials(curve, gain, rng)
-    return tone / np.sqrt(np.mean(tone**2)) * _fades(len(curve)) * rng.uniform(0.5, 1.0)
+    level: float = np.sqrt(np.mean(tone**2)) / rng.uniform(0.5, 1.0)
+    return tone / level * _fades(len(curve))
 
 
 def _fricative(length: int, rng: np.random.Generator) -> Floats:

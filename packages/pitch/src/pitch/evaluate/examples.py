@@ -1,6 +1,6 @@
 """What is evaluated: a sound, its true pitch, and the groups it belongs to."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 import audio_io
+from audio_io.files import Channels
 from pitch.constants import SAMPLE_RATE
 
 Floats = npt.NDArray[np.float64]
-
-# 10 s at 16 kHz, as in `pitch.tracking`.
-BLOCK_LENGTH = 10 * SAMPLE_RATE
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Example:
         truth: Gives the true pitch; None where it is not known.
         channel: Channel of the file; None mixes all.
         groups: What the scores are grouped by, such as `{"family": "sung", "snr": "10 dB"}`.
-        identity: What changes when a made sound does; files are told apart by size and time.
+        identity: What changes when a made sound or the labels do; the audio file is told by size and time.
     """
 
     name: str
@@ -54,20 +52,16 @@ class Example:
     groups: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
 
-    def blocks(self) -> Iterator[Tensor]:
-        """The sound at 16 kHz, one channel, piece by piece.
+    def audio(self) -> Tensor:
+        """The sound at 16 kHz, one channel.
 
         Shape:
-            - Output: each `[1, t]`
+            - Output: `[1, T]`
 
         Raises:
             AudioError: If the file cannot be used.
         """
         if not isinstance(self.sound, Path):
-            yield torch.from_numpy(self.sound()).float()[None]
-            return
-        channels: audio_io.Channels = "mono" if self.channel is None else self.channel
-        with audio_io.stream(
-            self.sound, block_length=BLOCK_LENGTH, sample_rate=SAMPLE_RATE, channels=channels
-        ) as blocks:
-            yield from blocks
+            return torch.from_numpy(self.sound()).float()[None]
+        channels: Channels = "mono" if self.channel is None else self.channel
+        return audio_io.load(self.sound, sample_rate=SAMPLE_RATE, channels=channels)[0]

@@ -1,6 +1,6 @@
 """The accuracy of a network on its own, frame by frame: quick enough to follow a training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from audio_io.errors import ConfigError
 from pitch.constants import SAMPLE_RATE
-from pitch.core import normalize_frames
+from pitch.core import periodicity, preprocess
 from pitch.decode import local_average
 from pitch.evaluate.examples import Example, Floats
 from pitch.evaluate.metrics import Tally, at_times
-from pitch.tracking import frame_stream
 
 HOP_LENGTH = 160  # samples at 16 kHz
 BATCH_SIZE = 128
@@ -87,32 +86,42 @@ def score_network(
 
 @torch.inference_mode()
 def posteriors(
-    network: nn.Module,
-    example: Example,
-    device: torch.device,
-    *,
-    hop_length: int = HOP_LENGTH,
-    batch_size: int = BATCH_SIZE,
-) -> Iterator[Tensor]:
-    """The network's output for an example, batch by batch; frame k is centred on k hops.
+    network: nn.Module, example: Example, device: torch.device, batch_size: int = BATCH_SIZE
+) -> Tensor:
+    """The network's output for an example, every 10 ms; frame k is centred on k times that.
+
+    It takes 144 kB for a second of sound.
 
     Shape:
-        - Output: each `[N, 360]`, on the CPU
+        - Output: `[N, 360]`, on the CPU
+
+    Raises:
+        AudioError: If the example is a file that cannot be used.
     """
-    for frames in frame_stream(example.blocks(), hop_length, batch_size):
-        yield network(normalize_frames(frames.to(device))).float().cpu()
+    batches = preprocess(example.audio(), SAMPLE_RATE, HOP_LENGTH, batch_size, device)
+    return torch.cat([network(frames).float().cpu() for frames in batches])
 
 
-def most_likely(batch: Tensor) -> tuple[Floats, Floats]:
-    """Pitch in Hz and confidence of each frame on its own, as in the paper of CREPE.
+def most_likely(output: Tensor) -> tuple[Tensor, Tensor]:
+    """The most likely bin of each frame on its own, and the mean of the bins around it, as the paper has it.
+
+    Unlike `decode.weighted_argmax` the mean is weighted by the network's output itself.
 
     Shape:
-        - batch: `[N, 360]`, -inf where a bin is not allowed
-        - Output: twice `[N]`
+        - output: `[B, 360, N]`, -inf where a bin is not allowed
+        - Output: bins and pitch in Hz, each `[B, N]`
     """
-    confidence, bins = batch.max(dim=1)
-    pitch = local_average(batch.T[None], bins[None])[0]
-    return pitch.double().numpy(), confidence.double().numpy()
+    bins = output.argmax(dim=1)
+    return bins, local_average(output, bins)
+
+
+def frame_times(count: int) -> Floats:
+    """Centres of the first frames, in s.
+
+    Shape:
+        - Output: `[count]`
+    """
+    return np.arange(count, dtype=np.float64) * HOP_LENGTH / SAMPLE_RATE
 
 
 def _tally(
@@ -120,10 +129,9 @@ def _tally(
 ) -> Tally:
     if example.truth is None:
         raise ConfigError("examples", f"{example.name} without a true pitch", "examples with one")
-    decoded = [most_likely(batch) for batch in posteriors(network, example, device, batch_size=batch_size)]
-    frequency = np.concatenate([pitch for pitch, _ in decoded])
-    confidence = np.concatenate([certainty for _, certainty in decoded])
+    output = posteriors(network, example, device, batch_size).T[None]  # [1, 360, N]
+    bins, pitch = most_likely(output)
+    voiced = periodicity(output, bins)[0].numpy() >= np.float32(threshold)
     truth = example.truth()
-    times = np.arange(len(frequency)) * HOP_LENGTH / SAMPLE_RATE
-    pitch, voiced = at_times(truth.times, times, frequency, confidence >= threshold)
-    return Tally.count(pitch, voiced, truth.frequency)
+    frequency, called = at_times(truth.times, frame_times(len(voiced)), pitch[0].double().numpy(), voiced)
+    return Tally.count(frequency, called, truth.frequency)
