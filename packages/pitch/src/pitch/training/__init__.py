@@ -1,0 +1,1 @@
+"""Making one capacity from another: pruning, distillation, and fine-tuning on labelled pitch."""
