@@ -43,15 +43,15 @@ def test_a_short_recording_is_shown_frame_by_frame():
     assert overview.image().shape == (360, 100)
 
 
-def test_the_csv_has_the_columns_of_crepe_and_keeps_the_numbers(tmp_path):
+def test_the_csv_begins_with_the_columns_of_crepe_and_keeps_the_numbers(tmp_path):
     track = make_track([220.0, 246.9417], [0.25, 1.0])
     track.save_csv(tmp_path / "new folder/a.csv")
     with (tmp_path / "new folder/a.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["time", "frequency", "confidence"],
-        ["0.000000", "220.000", "0.250000"],
-        ["0.010000", "246.942", "1.000000"],
+        ["time", "frequency", "confidence", "voiced"],
+        ["0.000000", "220.000", "0.250000", "0"],
+        ["0.010000", "246.942", "1.000000", "1"],
     ]
 
 

@@ -12,6 +12,7 @@ import audio_io
 import pitch
 from audio_io.errors import AudioError, ConfigError, NoAudioError
 from pitch import TrackConfig, Tracker, demo, synth
+from pitch.framing import Framer
 from pitch.tracking import PosteriorDecoder, frame_stream
 
 
@@ -36,6 +37,16 @@ def test_streamed_frames_are_those_of_the_whole(length, hop_length, batch_size, 
     assert all(len(batch) <= batch_size for batch in streamed)
     assert torch.equal(torch.cat(streamed), whole)
     assert len(whole) == 1 + length // hop_length
+
+    framer = Framer(hop_length)
+    at_once, number = [], 0
+    for block in blocks:
+        number += block.shape[1]
+        at_once.append(framer.push(block[0]))
+        # Each frame comes with its last sample.
+        assert sum(map(len, at_once)) == max(0, 1 + (number - 512) // hop_length)
+    assert torch.equal(torch.cat([*at_once, framer.finish()]), whole)
+    assert len(framer.finish()) == 0
 
 
 @pytest.mark.parametrize("decoder", list(pitch.decode.DECODERS))
@@ -139,7 +150,11 @@ def test_times_are_exact_for_any_hop(hop_length, phrase):
         ({"threshold": 1.5}, "threshold: found 1.5, expected from 0.0 to 1.0"),
         ({"threshold": float("nan")}, "threshold: found nan, expected from 0.0 to 1.0"),
         ({"fmin": 500.0, "fmax": 400.0}, r"fmin: found 500.0 Hz, expected less than fmax \(400.0 Hz\)"),
-        ({"fmin": 5000.0, "fmax": 6000.0}, "fmin: found 5000.0 Hz, expected less than"),
+        ({"fmin": 5000.0}, "fmin: found 5000.0 Hz, expected less than"),
+        ({"fmax": 2006.1}, "fmax: found 2006.1, expected from 32.0 to 2006.0"),
+        ({"threshold_low": 0.6}, r"threshold_low: found 0.6, expected at most threshold \(0.5\)"),
+        ({"min_voiced": -1.0}, "min_voiced: found -1.0, expected at least 0"),
+        ({"precision": "int8"}, "precision: found 'int8', expected one of float32, bfloat16, float16"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):

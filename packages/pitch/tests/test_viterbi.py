@@ -55,7 +55,7 @@ def test_a_decoder_can_be_used_again_after_it_finished():
 
 def test_what_is_held_back_stays_bounded_even_if_the_paths_never_meet():
     nothing_known = np.full((1000, 360), 1 / 360, dtype=np.float32)
-    decoder = ViterbiDecoder(max_pending=300)
+    decoder = ViterbiDecoder(lag=300)
     pushed = given_out = 0
     for part in np.split(nothing_known, 20):
         given_out += len(decoder.push(part))

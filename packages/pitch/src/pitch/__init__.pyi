@@ -28,6 +28,7 @@ from .file_api import (
 )
 from .model import Crepe
 from .result import Summary, Track
+from .stream import Frames, Stream
 from .tracking import Tracker
 from .weights import WeightsError, WeightsNotFoundError, load_model
 
@@ -42,6 +43,8 @@ __all__ = [
     "Capacity",
     "Crepe",
     "FastCrepe",
+    "Frames",
+    "Stream",
     "Summary",
     "Track",
     "TrackConfig",

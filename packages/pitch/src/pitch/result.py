@@ -9,10 +9,12 @@ import numpy.typing as npt
 from audio_io.atomic import atomic_path
 from pitch.constants import PITCH_BINS
 from pitch.notes import note_name
+from pitch.voicing import voiced_probability
 
 Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
-CSV_HEADER = "time,frequency,confidence"
+CSV_HEADER = "time,frequency,confidence,voiced"
 
 
 class Overview:
@@ -83,11 +85,14 @@ class Track:
         confidence: The network's confidence that it is a pitch, from 0 to 1.
         hop_seconds: Time between frames, in s; frame k is centred on k times it.
         duration: Of the recording, in s.
-        threshold: Least confidence of a voiced frame.
+        threshold: Confidence at which voicing begins.
         overview: Posteriors, for the figure.
+        decided: Whether each frame is voiced, as `pitch.voicing.VoicingGate` has it; None leaves it to the
+            threshold alone.
+        model: Capacity of the network, for `probability`; None if it is not known.
 
     Shape:
-        frequency and confidence: `[K]`
+        frequency, confidence and decided: `[K]`
     """
 
     frequency: Floats
@@ -96,6 +101,8 @@ class Track:
     duration: float
     threshold: float
     overview: Overview = field(repr=False, compare=False)
+    decided: Bools | None = None
+    model: str | None = None
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
@@ -103,9 +110,16 @@ class Track:
         return np.arange(len(self.frequency), dtype=np.float64) * self.hop_seconds
 
     @property
-    def voiced(self) -> npt.NDArray[np.bool_]:
-        """Whether each frame's confidence reaches the threshold, `[K]`."""
+    def voiced(self) -> Bools:
+        """Whether each frame is voiced, `[K]`."""
+        if self.decided is not None:
+            return self.decided
         return self.confidence >= np.float32(self.threshold)
+
+    @property
+    def probability(self) -> Floats:
+        """Probability that each frame is voiced, by `pitch.voicing.voiced_probability`, `[K]`."""
+        return voiced_probability(self.confidence, self.model)
 
     def summary(self) -> "Summary":
         """What the track says in a few numbers."""
@@ -121,11 +135,19 @@ class Track:
         )
 
     def save_csv(self, path: str | Path) -> None:
-        """Write the columns of the original CREPE, time (s), frequency (Hz) and confidence, a row a frame."""
-        rows = zip(self.times, self.frequency, self.confidence, strict=True)
+        """Write a row a frame: time (s), frequency (Hz) and confidence as the original CREPE, then voiced.
+
+        The fourth column is 1 or 0; readers of the original's three columns find them where they were.
+        """
+        rows = zip(self.times, self.frequency, self.confidence, self.voiced, strict=True)
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(CSV_HEADER + "\n")
-            file.writelines(f"{time:.6f},{pitch:.3f},{certainty:.6f}\n" for time, pitch, certainty in rows)
+            file.writelines(csv_row(*row) for row in rows)
+
+
+def csv_row(time: float, frequency: float, confidence: float, voiced: bool) -> str:
+    """One line under `CSV_HEADER`."""
+    return f"{time:.6f},{frequency:.3f},{confidence:.6f},{int(voiced)}\n"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From a recording of any length to its pitch, at constant memory.
 
-Blocks of samples flow through framing, the network and the decoder; what is kept is one time, frequency and
-confidence a frame, and an overview of the posteriors for the figure.
+Blocks of samples flow through framing, the network and the decoder; what is kept is frequency, confidence
+and level of each frame, and an overview of the posteriors for the figure.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,17 @@ from audio_io.errors import AudioError, ConfigError
 from audio_io.progress import Progress
 from pitch import decode
 from pitch.config import TrackConfig
-from pitch.constants import PITCH_BINS, SAMPLE_RATE, WINDOW_SIZE
+from pitch.constants import PITCH_BINS, SAMPLE_RATE
 from pitch.convert import bins_to_frequency
-from pitch.core import mask_bins, normalize_frames, periodicity
-from pitch.fast import accelerate
+from pitch.core import mask_bins, periodicity
+from pitch.engine import Engine
+from pitch.framing import Framer
 from pitch.result import Overview, Track
-from pitch.viterbi import REACH, ViterbiDecoder
-from pitch.weights import load_model, weights_digest
+from pitch.viterbi import MAX_PENDING, REACH, ViterbiDecoder
+from pitch.voicing import VoicingGate, level
+from pitch.weights import weights_digest
+
+Floats = npt.NDArray[np.float32]
 
 # 10 s at 16 kHz: small beside the activations of the network.
 BLOCK_LENGTH = 10 * SAMPLE_RATE
@@ -39,7 +43,7 @@ class Tracker:
 
     Raises:
         WeightsNotFoundError: If the weights of the capacity are not installed.
-        ConfigError: If the engine does not run on the device.
+        ConfigError: If engine or precision do not go with the device.
     """
 
     def __init__(
@@ -52,10 +56,7 @@ class Tracker:
         self.config = config if config is not None else TrackConfig()
         self.device = torch.device(device)
         self.weights_digest = weights_digest(self.config.model, weights)
-        if self.config.engine == "fast" and self.device.type != "cpu":
-            raise ConfigError("engine", f"'fast' on {self.device}", "auto or plain; fast is for CPUs")
-        network = load_model(self.config.model, device=self.device, weights=weights)
-        self.network = accelerate(network, self.config.engine)
+        self.engine = Engine(self.config, device=self.device, weights=weights)
 
     def track_file(self, path: str | Path, *, progress: Progress | None = None) -> Track:
         """The pitch of an audio file, or of the sound track of a video, of any length.
@@ -68,7 +69,11 @@ class Tracker:
             AudioError: If the file cannot be used or has no such channel; the message says why.
         """
         channel = self.config.channel
-        available = audio_io.info(path).channels
+        found = audio_io.info(path)
+        available = found.channels
+        if self._lacks_range(found.sample_rate):
+            expected = f"one above {2 * self.config.fmin:g} Hz, twice fmin"
+            raise AudioError(path, f"a sample rate of {found.sample_rate} Hz", expected)
         if channel is not None and channel >= available:
             raise AudioError(path, f"channels 0 to {available - 1}", f"a channel {channel}")
         with audio_io.stream(
@@ -100,6 +105,9 @@ class Tracker:
             raise ConfigError(
                 "waveform", f"shape {tuple(waveform.shape)}", "(samples,) or (channels, samples)"
             )
+        if self._lacks_range(sample_rate):
+            expected = f"above {2 * self.config.fmin:g} Hz, twice fmin"
+            raise ConfigError("sample_rate", f"{sample_rate} Hz", expected)
         if self.config.channel is None:
             mono = channels.mean(dim=0, keepdim=True)
         elif self.config.channel < len(channels):
@@ -108,13 +116,19 @@ class Tracker:
             raise ConfigError("channel", self.config.channel, f"0 to {len(channels) - 1}")
         return self._track([audio_io.resample(mono, sample_rate, SAMPLE_RATE)], None)
 
+    def _lacks_range(self, sample_rate: int) -> bool:
+        """Whether such a recording can hold no pitch from fmin on; a low fmax alone spoils nothing."""
+        return sample_rate <= 2 * self.config.fmin
+
     @torch.inference_mode()
     def _track(self, blocks: Iterable[Tensor], progress: Progress | None) -> Track:
         config = self.config
         decoder = PosteriorDecoder(config)
+        gate = VoicingGate(config)
         overview = Overview()
-        frequency: list[npt.NDArray[np.float32]] = []
-        confidence: list[npt.NDArray[np.float32]] = []
+        frequency: list[Floats] = []
+        confidence: list[Floats] = []
+        levels: list[Floats] = []
         samples = 0
 
         def counted() -> Iterator[Tensor]:
@@ -124,53 +138,54 @@ class Tracker:
                 yield block
 
         for frames in frame_stream(counted(), config.hop_length, config.batch_size):
-            posteriors = self.network(normalize_frames(frames.to(self.device))).cpu()  # [N, 360]
+            posteriors = self.engine(frames)  # [N, 360]
             overview.add(posteriors.numpy())
-            pitch, certainty = decoder.push(posteriors)
-            frequency.append(pitch)
-            confidence.append(certainty)
+            levels.append(level(frames))
+            for row, part in zip((frequency, confidence), decoder.push(posteriors), strict=True):
+                row.append(part)
             if progress is not None:
                 progress.advance(len(frames) * config.hop_length / SAMPLE_RATE)
-        pitch, certainty = decoder.finish()
+        for row, part in zip((frequency, confidence), decoder.finish(), strict=True):
+            row.append(part)
+        certainty = np.concatenate(confidence)
         return Track(
-            frequency=np.concatenate([*frequency, pitch]),
-            confidence=np.concatenate([*confidence, certainty]),
+            frequency=np.concatenate(frequency),
+            confidence=certainty,
             hop_seconds=config.hop_length / SAMPLE_RATE,
             duration=samples / SAMPLE_RATE,
             threshold=config.threshold,
             overview=overview,
+            decided=np.concatenate([gate.push(certainty, np.concatenate(levels)), gate.finish()]),
+            model=config.model,
         )
 
 
 def frame_stream(blocks: Iterable[Tensor], hop_length: int, batch_size: int) -> Iterator[Tensor]:
-    """Batches of frames centred on the multiples of the hop, with zeros beyond both ends.
+    """Batches of frames; see `pitch.framing.Framer`.
 
     Args:
         blocks: Consecutive pieces of one channel at 16 kHz.
         hop_length: In samples.
-        batch_size: Greatest number of frames in a batch.
+        batch_size: Greatest number of frames in a batch; only the last has fewer.
 
     Shape:
-        - blocks: each `[1, t]`, T samples in all
-        - Output: each `[N, 1024]`, `1 + T // hop_length` frames in all
+        - blocks: each `[1, t]`
+        - Output: each `[N, 1024]`
     """
-    half = torch.zeros(WINDOW_SIZE // 2)
-    buffer = half
-    # A batch is taken once the samples that it uses up are there, which for long hops is more than its
-    # frames cover.
-    needed = (batch_size - 1) * hop_length + max(hop_length, WINDOW_SIZE)
+    framer = Framer(hop_length, multiple=batch_size)
     for block in blocks:
-        buffer = torch.cat([buffer, block[0]])
-        start = 0
-        while len(buffer) - start >= needed:
-            yield buffer[start : start + needed].unfold(0, WINDOW_SIZE, hop_length)[:batch_size]
-            start += batch_size * hop_length
-        buffer = buffer[start:].clone()
-    buffer = torch.cat([buffer, half])
-    if len(buffer) >= WINDOW_SIZE:
-        frames = buffer.unfold(0, WINDOW_SIZE, hop_length)
-        for first in range(0, len(frames), batch_size):
-            yield frames[first : first + batch_size]
+        yield from split_batches(framer.push(block[0]), batch_size)
+    yield from split_batches(framer.finish(), batch_size)
+
+
+def split_batches(frames: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """The frames in pieces of at most a batch.
+
+    Shape:
+        - frames: `[N, 1024]`
+    """
+    for start in range(0, len(frames), batch_size):
+        yield frames[start : start + batch_size]
 
 
 class PosteriorDecoder:
@@ -178,17 +193,29 @@ class PosteriorDecoder:
 
     Args:
         config: Decoder and frequency range.
+        lag: Greatest number of frames held back; see `pitch.viterbi.ViterbiDecoder`.
     """
 
-    def __init__(self, config: TrackConfig) -> None:
+    def __init__(self, config: TrackConfig, *, lag: int = MAX_PENDING) -> None:
         self.config = config
         self._follows_path = config.decoder in ("viterbi", "weighted_viterbi")
         weighted = config.decoder == "weighted_viterbi"
         self._floor = decode.PROBABILITY_FLOOR if weighted else None
-        self._path = ViterbiDecoder(reach=decode.reach_of_hop(config.hop_length) if weighted else REACH)
+        reach = decode.reach_of_hop(config.hop_length) if weighted else REACH
+        self._path = ViterbiDecoder(reach=reach, lag=lag)
+        self.reset()
+
+    @property
+    def lookahead(self) -> int:
+        """Greatest number of frames held back."""
+        return self._path.lag if self._follows_path else 0
+
+    def reset(self) -> None:
+        """Forget all frames; the decoder is ready for another recording."""
+        self._path.reset()
         self._waiting = torch.zeros(0, PITCH_BINS)
 
-    def push(self, posteriors: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def push(self, posteriors: Tensor) -> tuple[Floats, Floats]:
         """Frequency in Hz and confidence of the frames that became final.
 
         Shape:
@@ -203,15 +230,13 @@ class PosteriorDecoder:
         probabilities = decode.path_probabilities(masked, floor=self._floor)
         return self._give_out(self._path.push(probabilities[0].T.numpy()))
 
-    def finish(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Frequency and confidence of the frames that were still waiting."""
+    def finish(self) -> tuple[Floats, Floats]:
+        """Frequency and confidence of the frames that were still waiting; then it is ready for another."""
         if not self._follows_path:
             return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
         return self._give_out(self._path.finish())
 
-    def _give_out(
-        self, path: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _give_out(self, path: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
         final, self._waiting = self._waiting[: len(path)], self._waiting[len(path) :].clone()
         masked, bins = final.T[None], torch.from_numpy(path)[None]
         if self.config.decoder == "viterbi":
@@ -221,6 +246,6 @@ class PosteriorDecoder:
         return _as_arrays(pitch, periodicity(masked, bins))
 
 
-def _as_arrays(*rows: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _as_arrays(*rows: Tensor) -> tuple[Floats, Floats]:
     pitch, certainty = (row[0].float().numpy() for row in rows)
     return pitch, certainty
