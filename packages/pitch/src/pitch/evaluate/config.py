@@ -27,7 +27,7 @@ class EvaluateConfig:
 
     models: str | None = setting(None, "capacities, separated by commas; none: all whose weights are here")
     decoders: str = setting("raw,weighted_viterbi", "ways from posteriors to pitch, separated by commas")
-    against: CapacityName | None = setting(None, "take the track of this capacity for the truth")
+    against: str | None = setting(None, "take the track of this capacity for the truth")
     threshold: float = setting(0.5, "least confidence of a voiced frame", minimum=0.0, maximum=1.0)
     fmin: float = setting(0.0, "lowest pitch", unit="Hz", minimum=0.0)
     fmax: float = setting(MAX_FMAX, "highest pitch", unit="Hz", minimum=32.0, maximum=MAX_FMAX)
@@ -38,7 +38,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        for name in _parts(self.models or ""):
+        for name in [*_parts(self.models or ""), *([] if self.against is None else [self.against])]:
             get_capacity(name)
         for name in _parts(self.decoders):
             if name not in DECODERS:

@@ -5,7 +5,8 @@ Reference:
     Speech Lang. Process. 15(4), 2007; the definitions of mir_eval.melody.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -198,6 +199,20 @@ class Tally:
             self.overall + other.overall,
             self.errors + other.errors,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts as JSON takes them; bins of the histogram without a frame are left out."""
+        errors = {str(index): int(self.errors[index]) for index in np.flatnonzero(self.errors)}
+        counts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**counts, "right": list(self.right), "errors": errors}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Tally":
+        """The counts that `to_json` gave."""
+        errors = np.zeros(len(ERROR_EDGES) - 1, dtype=np.int64)
+        for index, count in record["errors"].items():
+            errors[int(index)] = count
+        return cls(**{**record, "right": tuple(record["right"]), "errors": errors})
 
     def accuracy(self, tolerance_cents: float = TOLERANCES_CENTS[0]) -> float:
         """Raw pitch accuracy at one of `TOLERANCES_CENTS`; NaN without a voiced frame."""

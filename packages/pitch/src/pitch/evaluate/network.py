@@ -86,20 +86,16 @@ def score_network(
 
 @torch.inference_mode()
 def posteriors(
-    network: nn.Module, example: Example, device: torch.device, batch_size: int = BATCH_SIZE
+    network: nn.Module, audio: Tensor, device: torch.device, batch_size: int = BATCH_SIZE
 ) -> Tensor:
-    """The network's output for an example, every 10 ms; frame k is centred on k times that.
-
-    It takes 144 kB for a second of sound.
+    """The network's output every 10 ms, 144 kB for a second of sound; frame k is centred on k times that.
 
     Shape:
-        - Output: `[N, 360]`, on the CPU
-
-    Raises:
-        AudioError: If the example is a file that cannot be used.
+        - audio: `[1, T]`, at 16 kHz
+        - Output: `[1, 360, N]`, on the CPU
     """
-    batches = preprocess(example.audio(), SAMPLE_RATE, HOP_LENGTH, batch_size, device)
-    return torch.cat([network(frames).float().cpu() for frames in batches])
+    batches = preprocess(audio, SAMPLE_RATE, HOP_LENGTH, batch_size, device)
+    return torch.cat([network(frames).float().cpu() for frames in batches]).T[None]
 
 
 def most_likely(output: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,7 +125,7 @@ def _tally(
 ) -> Tally:
     if example.truth is None:
         raise ConfigError("examples", f"{example.name} without a true pitch", "examples with one")
-    output = posteriors(network, example, device, batch_size).T[None]  # [1, 360, N]
+    output = posteriors(network, example.audio(), device, batch_size)  # [1, 360, N]
     bins, pitch = most_likely(output)
     voiced = periodicity(output, bins)[0].numpy() >= np.float32(threshold)
     truth = example.truth()
