@@ -85,7 +85,7 @@ def write_mp4(path, waveform, rate):
 def test_any_container_is_tracked_the_sound_of_a_video_included(short, tmp_path, capsys):
     waveform, rate = audio_io.load(short)
     write_mp4(tmp_path / "in/film.mp4", waveform, rate)
-    assert run(short, tmp_path / "in/film.mp4", "-o", tmp_path / "out", "--json", "--no-figure") == 0
+    assert run(short, tmp_path / "in/film.mp4", "-o", tmp_path / "out", "--json", "--outputs", "csv") == 0
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [report["median"] for report in reports] == pytest.approx([220.0, 220.0], rel=0.003)
     assert not list((tmp_path / "out").glob("*.png"))
@@ -95,7 +95,7 @@ def test_folders_keep_their_structure_and_one_bad_file_does_not_cost_the_others(
     (tmp_path / "in/sub").mkdir()
     shutil.copy(short, tmp_path / "in/sub/tone.wav")
     (tmp_path / "in/broken.wav").write_bytes(b"RIFF....not a wave file at all")
-    assert run(tmp_path / "in", "-o", tmp_path / "out", "--no-figure") == 2
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--outputs", "csv") == 2
     written = sorted(
         path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.csv")
     )
@@ -152,7 +152,7 @@ def test_resume_never_takes_results_of_another_run(short, tmp_path, capsys):
 
     # A figure that is missing.
     (out / "tone.f0.png").unlink()
-    run(*work, "--weights", weights, "--resume", "--no-figure")
+    run(*work, "--weights", weights, "--resume", "--outputs", "csv")
     assert "1 of 1 recordings are done already" in capsys.readouterr().err
     run(*work, "--weights", weights, "--resume")
     assert (out / "tone.f0.png").exists()
@@ -167,7 +167,7 @@ def test_resume_never_takes_results_of_another_run(short, tmp_path, capsys):
 def test_a_channel_that_one_file_lacks_does_not_cost_the_others(short, tmp_path, capsys):
     tone, rate = audio_io.load(short)
     audio_io.save(short.with_name("stereo.wav"), torch.cat([0 * tone, tone]), rate)
-    assert run(short.parent, "-o", tmp_path / "out", "--channel", 1, "--no-figure") == 2
+    assert run(short.parent, "-o", tmp_path / "out", "--channel", 1, "--outputs", "csv") == 2
     assert [path.name for path in (tmp_path / "out").glob("*.csv")] == ["stereo.f0.csv"]
     error = capsys.readouterr().err
     assert f"pitch: error: {short}: found channels 0 to 0, expected a channel 1" in error
@@ -191,7 +191,7 @@ def test_shards_share_the_work_without_overlap(short, tmp_path):
     found = []
     for number in (1, 2):
         out = tmp_path / f"out{number}"
-        assert run(short.parent, "-o", out, "--shard", f"{number}/2", "--no-figure") == 0
+        assert run(short.parent, "-o", out, "--shard", f"{number}/2", "--outputs", "csv") == 0
         found += [path.name for path in out.glob("*.csv")]
     assert sorted(found) == sorted([*(f"{name}.f0.csv" for name in "bcde"), "tone.f0.csv"])
 

@@ -12,15 +12,14 @@ from pitch.notes import note_name
 from pitch.result import Track
 
 Floats = npt.NDArray[np.float64]
+Truth = Callable[[Floats], Floats]
 
 # More points than a figure has pixels only cost time.
 MAX_POINTS = 6000
 TICKS_HZ = (50, 70, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)
 
 
-def plot_track(
-    track: Track, target: str | Path, *, name: str, truth: Callable[[Floats], Floats] | None = None
-) -> None:
+def plot_track(track: Track, target: str | Path, *, name: str, truth: Truth | None = None) -> None:
     """Draw a track and save the figure.
 
     Args:

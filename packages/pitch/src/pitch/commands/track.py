@@ -2,48 +2,83 @@
 
 import argparse
 import dataclasses
+import functools
 import json
-import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from audio_io import cli
-from audio_io.errors import FileError
-from audio_io.progress import Progress
 from audio_io.settings import add_arguments, from_arguments
-from pitch.capacities import CAPACITIES
+from pitch.commands.inputs import add_input_arguments, results, say, tracker_settings
 from pitch.commands.parsers import Commands
 from pitch.config import TrackConfig
+from pitch.notes import NoteConfig
+from pitch.outputs import DEFAULT_OUTPUTS, check_outputs
 
 if TYPE_CHECKING:
+    from audio_io.progress import Progress
+    from pitch.evaluate.metrics import PitchScores
     from pitch.jobs import Job
+    from pitch.result import Summary
     from pitch.tracking import Tracker
 
 DESCRIPTION = """\
 Track the pitch of recordings of any length and format, at constant memory.
 
-For each one, three files are written to the output folder:
-  NAME.f0.csv   time (s), frequency (Hz), confidence (0 to 1), a row a frame
-  NAME.f0.png   posteriors, pitch and confidence as a figure
-  NAME.f0.json  summary and settings
+Outputs, by the names that --outputs takes:
+  csv        NAME.f0.csv        time (s), frequency (Hz), confidence (0 to 1), voiced; a row a frame
+  npy        NAME.f0.npy        the first three as a NumPy array, float64
+  pt         NAME.f0.pt         the same as a dictionary of torch tensors
+  pitchtier  NAME.f0.PitchTier  the voiced frames, for Praat
+  jams       NAME.jams          frames and notes as JAMS annotations
+  notes      NAME.notes.csv     notes: onset and offset (s), pitch (Hz, MIDI), deviation (cents)
+  midi       NAME.notes.mid     notes whose pitch bend follows the contour
+  png, svg   NAME.f0.png        posteriors, pitch and confidence as a figure
+  json       NAME.f0.json       summary and settings; always written, since --resume reads it
 Without FILE, a sung phrase that ships with the package is tracked and compared with its exact pitch."""
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What is printed about a recording."""
+
+    name: str
+    summary: "Summary"
+    scores: "PitchScores | None"
+    hop_seconds: float
+    device: str
+    written: list[str]
+
+    def as_json(self, recording: str) -> str:
+        scores = {} if self.scores is None else {"scores": dataclasses.asdict(self.scores)}
+        summary = dataclasses.asdict(self.summary)
+        return json.dumps({"recording": recording, **summary, **scores, "written": self.written})
+
+    def as_text(self, config: TrackConfig) -> str:
+        lines = [
+            f"{self.name}: {self.summary.duration:.2f} s, a frame every {1000 * self.hop_seconds:g} ms "
+            f"(model {config.model}, decoder {config.decoder}, {self.device})",
+            *self.summary.lines(),
+            *([] if self.scores is None else self.scores.lines()),
+            "wrote   " + ", ".join(self.written),
+        ]
+        return "\n  ".join(lines)
 
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
     track = commands.add_parser(
         "track",
-        help="pitch of recordings: CSV, figure and summary",
+        help="pitch of recordings: tables, notes, figures",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    track.add_argument("files", nargs="*", metavar="FILE", help="recordings, videos, or folders of them")
+    add_input_arguments(track)
     track.add_argument(
-        "-o", "--output-dir", default=".", metavar="DIR", help="where to write (default: here)"
-    )
-    track.add_argument("--no-figure", action="store_true", help="write no figure")
-    track.add_argument(
-        "--json", action="store_true", help="print one JSON object a recording instead of text"
+        "--outputs",
+        default=",".join(DEFAULT_OUTPUTS),
+        metavar="NAMES",
+        help="what to write, with commas between (default: %(default)s)",
     )
     track.add_argument(
         "--resume", action="store_true", help="skip recordings whose results are there and current"
@@ -51,86 +86,59 @@ def add_command(commands: Commands) -> None:
     track.add_argument(
         "--shard", metavar="I/N", help="do only the I-th of N equal parts (one part a machine)"
     )
-    track.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    sizes = ", ".join(CAPACITIES)
-    track.add_argument(
-        "--weights", metavar="FILE", help=f"weights to use for the model ({sizes}) instead of its own"
-    )
     add_arguments(track, TrackConfig)
+    add_arguments(track, NoteConfig, title="notes (outputs notes, midi and jams)")
     track.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`pitch track`."""
+    outputs = check_outputs(arguments.outputs)
+    config, notes = from_arguments(TrackConfig, arguments), from_arguments(NoteConfig, arguments)
+
     from pitch import demo, jobs
-    from pitch.tracking import Tracker
+    from pitch.batch import run_batch
     from pitch.weights import weights_digest
 
-    config = from_arguments(TrackConfig, arguments)
-    device = cli.pick_device(arguments.device)
+    settings = tracker_settings(arguments, config)
     is_demo = not arguments.files
     planned = jobs.plan_jobs(arguments.files or [demo.recording()], arguments.output_dir)
     todo = jobs.take_shard(planned, arguments.shard)
     if arguments.resume:
         digest = weights_digest(config.model, arguments.weights)
-        figure = not arguments.no_figure
-        waiting = [job for job in todo if not jobs.is_done(job, config, digest, figure=figure)]
-        _say(f"{len(todo) - len(waiting)} of {len(todo)} recordings are done already")
+        waiting = [job for job in todo if not jobs.is_done(job, config, digest, outputs=outputs, notes=notes)]
+        say(f"{len(todo) - len(waiting)} of {len(todo)} recordings are done already")
         todo = waiting
-    if not todo:
-        return 0
-    tracker = Tracker(config, device=device, weights=arguments.weights)
-    failed = 0
-    for job in todo:
-        try:
-            _track_one(job, tracker, arguments, is_demo=is_demo)
-        except (FileError, OSError) as error:
-            if len(planned) == 1 or (isinstance(error, OSError) and error.filename is None):
-                raise
-            # One bad file must not cost the others their results.
-            failed += 1
-            _say(f"pitch: error: {error}")
+    task = functools.partial(_track, outputs=outputs, notes=notes, is_demo=is_demo)
+    outcomes = run_batch(todo, task, settings, workers=arguments.workers)
+    failed: list[str] = []
+    for recording, report in results(outcomes, failed, alone=len(planned) == 1):
+        print(report.as_json(recording) if arguments.json else report.as_text(config), flush=True)
     if failed:
-        _say(f"pitch: {failed} of {len(todo)} recordings could not be tracked")
+        say(f"pitch: {len(failed)} of {len(todo)} recordings could not be tracked")
     return 2 if failed else 0
 
 
-def _track_one(job: "Job", tracker: "Tracker", arguments: argparse.Namespace, *, is_demo: bool) -> None:
-    import audio_io
+def _track(
+    job: "Job",
+    tracker: "Tracker",
+    progress: "Progress",
+    *,
+    outputs: tuple[str, ...],
+    notes: NoteConfig,
+    is_demo: bool,
+) -> _Report:
     from pitch import demo, jobs
     from pitch.evaluate import score
 
-    with Progress(job.recording.name, audio_io.info(job.recording).duration, "s of audio") as progress:
-        track = jobs.run_job(
-            job,
-            tracker,
-            figure=not arguments.no_figure,
-            truth=demo.true_f0 if is_demo else None,
-            progress=progress,
-        )
-    summary = track.summary()
-    scores = score(track.frequency, track.voiced, demo.true_f0(track.times)) if is_demo else None
-    written = [job.csv, *([] if arguments.no_figure else [job.figure]), job.record]
-    if arguments.json:
-        report = {
-            "recording": str(job.recording),
-            **dataclasses.asdict(summary),
-            **({} if scores is None else {"scores": dataclasses.asdict(scores)}),
-            "written": [str(path) for path in written],
-        }
-        print(json.dumps(report), flush=True)
-        return
-    config = tracker.config
-    hop_ms = 1000 * track.hop_seconds
-    lines = [
-        f"{job.recording.name}: {summary.duration:.2f} s, a frame every {hop_ms:g} ms "
-        f"(model {config.model}, decoder {config.decoder}, {tracker.device})",
-        *summary.lines(),
-        *([] if scores is None else scores.lines()),
-        "wrote   " + ", ".join(str(path) for path in written),
-    ]
-    print("\n  ".join(lines), flush=True)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    truth = demo.true_f0 if is_demo else None
+    track = jobs.run_job(job, tracker, outputs=outputs, notes=notes, truth=truth, progress=progress)
+    written = [*(output for output in outputs if output != "json"), "json"]
+    return _Report(
+        name=job.recording.name,
+        summary=track.summary(),
+        scores=None if truth is None else score(track.frequency, track.voiced, truth(track.times)),
+        hop_seconds=track.hop_seconds,
+        device=str(tracker.device),
+        written=[str(job.path(output)) for output in written],
+    )
