@@ -38,6 +38,10 @@ _BATCH_NORM = {
 # The axes of a Keras kernel in torch's order, by its number of axes.
 _AXES: dict[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
+# A `.weights.h5` file numbers what other files name: layers of a kind in order, and the variables of each.
+_NUMBERED_LAYER = re.compile(r"layers/(conv2d|batch_normalization|dense)(?:_(\d+))?/vars/(\d+)")
+_NUMBERED_NAMES = {"conv2d": "conv{}", "batch_normalization": "conv{}-BN", "dense": "classifier"}
+
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _BZIP2_MAGIC = b"BZh"
 
@@ -58,8 +62,8 @@ def read_keras(path: str | Path) -> tuple[Capacity, dict[str, Tensor]]:
     """The capacity of a Keras file, recognised by its shapes, and its state dict in float32.
 
     Args:
-        path: Weights saved by Keras (2 or 3) in HDF5, alone or within a whole model, compressed by bzip2 or
-            not.
+        path: Weights saved by Keras (2 or 3) in HDF5 (`.h5` or `.weights.h5`), alone or within a whole model,
+            compressed by bzip2 or not.
 
     Raises:
         WeightsError: If the file cannot be read, a tensor is missing or left over, or a shape is of no
@@ -114,24 +118,36 @@ def _named_tensors(path: Path) -> list[tuple[str, str, npt.NDArray[np.float32]]]
 
     try:
         with h5py.File(io.BytesIO(_content(path)), "r") as file:
-            root = file.get("model_weights", file)
-            return list(_walk(path, root))
+            if "layers" in file:
+                # Beside them are the optimizer's variables.
+                return list(_walk(path, file["layers"], "layers/"))
+            return list(_walk(path, file.get("model_weights", file)))
     except OSError as error:
         raise WeightsError(path, "a damaged HDF5 file", EXPECTED) from error
 
 
-def _walk(path: Path, root: Any) -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:  # noqa: ANN401 - h5py is untyped
+def _walk(path: Path, root: Any, prefix: str = "") -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:  # noqa: ANN401 - h5py is untyped
     import h5py
 
     names: list[str] = []
     root.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     for name in names:
-        # conv1/conv1_3/kernel:0 in Keras 2, conv1/conv1/kernel in Keras 3.
-        layer, variable = name.split("/")[0], name.split("/")[-1].split(":")[0]
+        layer, variable = _keras_name(prefix + name)
         value = np.asarray(root[name])
         if value.ndim not in _AXES or value.dtype != np.float32:
             raise WeightsError(path, f"a tensor {name} of {value.dtype} and {value.ndim} axes", EXPECTED)
         yield layer, variable, value
+
+
+def _keras_name(name: str) -> tuple[str, str]:
+    """Layer and variable of a dataset: conv1/conv1_3/kernel:0, conv1/conv1/kernel, layers/conv2d/vars/0."""
+    if match := _NUMBERED_LAYER.fullmatch(name):
+        kind, number, variable = match.groups()
+        layer = _NUMBERED_NAMES[kind].format(int(number or 0) + 1)
+        variables = list(_BATCH_NORM if kind == "batch_normalization" else _CONVOLUTION)
+        return layer, dict(enumerate(variables)).get(int(variable), variable)
+    parts = name.split("/")
+    return parts[0], parts[-1].partition(":")[0]
 
 
 def _content(path: Path) -> bytes:

@@ -82,8 +82,12 @@ class WaveformGraph(FrameGraph):
     def forward(self, waveform: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """Posteriors alone, or with frequency and periodicity."""
         padded = F.pad(waveform, (WINDOW_SIZE // 2, WINDOW_SIZE // 2))
-        # Not `audio_io.frame`: a tracer would take its check of the length for a constant.
-        frames = padded.unfold(-1, WINDOW_SIZE, self.hop_length)  # [B, K, 1024]
+        device = waveform.device
+        starts = self.hop_length * torch.arange(1 + waveform.shape[-1] // self.hop_length, device=device)
+        samples = starts[:, None] + torch.arange(WINDOW_SIZE, device=device)  # [K, 1024]
+        # Not a view of overlapping frames: torch.export would tie the program to lengths for which hop and
+        # window make the view contiguous, or not.
+        frames = padded.index_select(-1, samples.flatten())  # [B, K * 1024]
         posteriors = self.network(normalize_frames(frames.reshape(-1, WINDOW_SIZE)))  # [B K, 360]
         return self._outputs(posteriors.reshape(waveform.shape[0], -1, PITCH_BINS))
 

@@ -54,7 +54,7 @@ def examples(config: ExportConfig) -> Iterator[Tensor]:
     # A program of torch.export takes two frames or more: one is a size that it treats as a constant.
     shortest = hop if config.format == "exported" else 1
     yield 0.1 * torch.randn(1, shortest, generator=generator)
-    yield 0.1 * torch.randn(1, max(shortest, 700), generator=generator)
+    yield 0.1 * torch.randn(1, max(shortest, min(700, 4 * hop + 3)), generator=generator)
     yield torch.cat([torch.randn(2, 3 * hop + 57, generator=generator), torch.zeros(1, 3 * hop + 57)])
 
 
