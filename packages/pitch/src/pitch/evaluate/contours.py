@@ -25,6 +25,7 @@ FamilyName = Literal["harmonic", "sung", "speech"]
 
 HOP_SECONDS = 0.01  # between the times at which the true pitch is given, s
 LOWEST_HZ, HIGHEST_HZ = 32.0, 1900.0  # of the harmonic family; the network's bins reach from 31.7 to 2006 Hz
+RANGE_PARTS = 5
 HIGHEST_PARTIAL_HZ = 7600.0
 FADE_SECONDS = 0.012  # at the ends of voiced parts: an instant start would be a click
 FLOOR_DB = -60.0  # of the noise in clean sounds, below their voiced parts: silence has no pitch and no noise
@@ -71,10 +72,13 @@ def _harmonic(length: int, rng: np.random.Generator) -> Clip:
     """Tones of 0.4 to 1 s, held or gliding, each with partials of its own, and gaps between them."""
     waveform, f0 = np.zeros(length), np.zeros(length)
     start = round(0.05 * SAMPLE_RATE)
+    low, high = np.log2(LOWEST_HZ), np.log2(HIGHEST_HZ)
+    parts: list[int] = []
     while start < length - round(0.3 * SAMPLE_RATE):
         end = min(start + round(rng.uniform(0.4, 1.0) * SAMPLE_RATE), length)
-        low, high = np.log2(LOWEST_HZ), np.log2(HIGHEST_HZ)
-        first = rng.uniform(low, high)
+        # One tone from each part of the range before any part comes again: a clip has few tones.
+        parts = parts or list(rng.permutation(RANGE_PARTS))
+        first = low + (high - low) * (parts.pop() + rng.uniform(0, 1)) / RANGE_PARTS
         # Half of the tones are held, half glide by up to an octave.
         last = np.clip(first + rng.choice([0.0, 1.0]) * rng.uniform(-1, 1), low, high)
         ease = 0.5 - 0.5 * np.cos(np.pi * np.linspace(0, 1, end - start))
