@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 from audio_io import cli
-from pitch.commands import convert, export, track, weights
+from pitch.commands import convert, evaluate, export, track, weights
 
 DESCRIPTION = "CREPE pitch tracking for any recording."
-COMMANDS = (track, convert, weights, export)
+COMMANDS = (track, convert, weights, export, evaluate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
