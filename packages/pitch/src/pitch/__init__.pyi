@@ -1,4 +1,6 @@
 from . import convert, decode, evaluate, filter, load, loudness, threshold
+from .analysis.config import AnalysisConfig
+from .analysis.report import Analysis, analyze_track
 from .capacities import CAPACITIES, Capacity
 from .compat import patch_torchcrepe, unpatch_torchcrepe
 from .config import TrackConfig
@@ -27,7 +29,9 @@ from .file_api import (
     predict_from_files_to_files,
 )
 from .model import Crepe
+from .notes import NoteConfig, NoteEvent
 from .result import Summary, Track
+from .segmentation import segment_notes
 from .stream import Frames, Stream
 from .tracking import Tracker
 from .weights import WeightsError, WeightsNotFoundError, load_model
@@ -40,10 +44,14 @@ __all__ = [
     "SAMPLE_RATE",
     "UNVOICED",
     "WINDOW_SIZE",
+    "Analysis",
+    "AnalysisConfig",
     "Capacity",
     "Crepe",
     "FastCrepe",
     "Frames",
+    "NoteConfig",
+    "NoteEvent",
     "Stream",
     "Summary",
     "Track",
@@ -51,6 +59,7 @@ __all__ = [
     "Tracker",
     "WeightsError",
     "WeightsNotFoundError",
+    "analyze_track",
     "convert",
     "decode",
     "embed",
@@ -72,6 +81,7 @@ __all__ = [
     "predict_from_files_to_files",
     "preprocess",
     "resample",
+    "segment_notes",
     "threshold",
     "unpatch_torchcrepe",
 ]

@@ -4,10 +4,23 @@ import argparse
 from collections.abc import Sequence
 
 from audio_io import cli
-from pitch.commands import convert, evaluate, export, track, weights
+from pitch.commands import (
+    analyze,
+    convert,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    finetune,
+    inspect,
+    live,
+    prune,
+    track,
+    weights,
+)
 
 DESCRIPTION = "CREPE pitch tracking for any recording."
-COMMANDS = (track, convert, weights, export, evaluate)
+COMMANDS = (track, analyze, live, convert, weights, export, evaluate, prune, distill, finetune, inspect, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
