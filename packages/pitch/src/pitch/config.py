@@ -20,8 +20,8 @@ BATCH_SIZE = 64
 # Quieter frames are unvoiced: as torchcrepe.threshold.Silence has it.
 SILENCE_DB = -60.0
 
-# Frames that `Stream` waits, at most, for the best path to become certain: at 10 ms a fifth of a second.
-LAG = 20
+# Frames that `Stream` waits, at most, for the best path to become certain: a tenth of a second at 10 ms.
+LAG = 10
 
 
 @dataclass(frozen=True)

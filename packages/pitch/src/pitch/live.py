@@ -263,8 +263,8 @@ def follow(blocks: Iterator[Block], stream: Stream, write: Writer) -> int:
         times = frames.times + start / stream.sample_rate
         return Frames(times, frames.frequency, frames.confidence, frames.voiced)
 
-    try:
-        for block in blocks:
+    while (block := _next_or_none(blocks)) is not None:
+        try:
             if block.lost:
                 write(shifted(stream.finish()))
                 if not lost:
@@ -273,14 +273,23 @@ def follow(blocks: Iterator[Block], stream: Stream, write: Writer) -> int:
                 start = position = position + block.lost
             write(shifted(stream.push(block.samples)))
             position += block.samples.shape[1]
-    except KeyboardInterrupt:
-        # The usual end of listening.
-        pass
+        except KeyboardInterrupt:
+            # It may have been in the middle of a change.
+            stream.reset()
+            break
     write(shifted(stream.finish()))
     if lost:
         seconds, total = (n / stream.sample_rate for n in (lost, position))
         _say(f"{seconds:.2f} s of {total:.2f} s of sound were dropped, since the network cannot keep pace")
     return lost
+
+
+def _next_or_none(blocks: Iterator[Block]) -> Block | None:
+    try:
+        return next(blocks, None)
+    except KeyboardInterrupt:
+        # The usual end of listening.
+        return None
 
 
 def _say(sentence: str) -> None:

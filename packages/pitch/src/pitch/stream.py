@@ -50,8 +50,8 @@ class Stream:
     The answer depends on the samples alone, not on how they are cut into blocks (up to the rounding of
     networks that see batches of different sizes, about 1e-6). It is that of `Tracker`, frame by frame, where
     the paths through the posteriors agree within `lag` frames. Elsewhere a frame is decided by the best path
-    so far and can differ; on the shipped phrase 20 frames decide as the whole recording does wherever it is
-    voiced, and without a path (`argmax`, `weighted_argmax`) nothing can differ.
+    so far and can differ: on the shipped phrase with a lag of 10 frames in 11 of 571, none of them voiced, with
+    5 in 25, one of them voiced. Without a path (`argmax`, `weighted_argmax`) nothing can differ.
 
     Args:
         config: How to track. Batches are as large as the blocks allow, up to its batch size.
