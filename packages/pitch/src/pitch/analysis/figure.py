@@ -35,7 +35,7 @@ def plot_analysis(analysis: Analysis, track: Track, target: str | Path, *, name:
     with new_figure(target, width=10.0, height=7.0) as figure:
         grid = figure.add_gridspec(2, 2, height_ratios=(2, 1))
         roll = figure.add_subplot(grid[0, :])
-        roll.set_title(f"{name}: {_finding(analysis)}", parse_math=False)
+        roll.set_title(f"{name}: {analysis.finding()}", parse_math=False)
         _draw_roll(figure, roll, analysis, track)
         _draw_vibrato(figure.add_subplot(grid[1, 0]), analysis)
         _draw_deviations(figure.add_subplot(grid[1, 1]), analysis)
@@ -47,14 +47,6 @@ def contour_midi(track: Track, tuning: float) -> Floats:
     return np.where(track.voiced, midi, np.nan)
 
 
-def _finding(analysis: Analysis) -> str:
-    song = analysis.song
-    if song.absolute_deviation_cents is None:
-        return "no note found"
-    vibrato = "" if song.vibrato_rate_hz is None else f", vibrato of {song.vibrato_rate_hz:.1f} Hz"
-    return f"{song.notes} notes, {song.absolute_deviation_cents:.0f} cents off in the mean{vibrato}"
-
-
 def _draw_roll(figure: "Figure", axes: "Axes", analysis: Analysis, track: Track) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -62,7 +54,7 @@ def _draw_roll(figure: "Figure", axes: "Axes", analysis: Analysis, track: Track)
     colours = ScalarMappable(Normalize(-SPAN_CENTS, SPAN_CENTS), cmap="coolwarm")
     for note in analysis.notes:
         width = note.offset_s - note.onset_s
-        colour = colours.to_rgba(note.deviation_cents)
+        colour = colours.to_rgba(np.array(note.deviation_cents))
         axes.broken_barh(
             [(note.onset_s, width)],
             (note.target_midi - 0.5, 1.0),

@@ -6,14 +6,17 @@ relative to the page instead.
 
 import base64
 import html
+import math
 import os
 import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
+from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 
 import audio_io
 from audio_io.atomic import write_text
@@ -22,11 +25,13 @@ from pitch.analysis.report import Analysis, NoteReport, SongReport
 from pitch.notes import midi_name
 from pitch.result import Track
 
+Floats = npt.NDArray[np.float64]
+
 EMBED_SECONDS = 600.0  # about 10 MB
 MP3_RATE = 44100  # Hz
-ROW = 14  # pixels a semitone
+ROW = 18  # pixels a semitone
 PIXELS_PER_SECOND = 110.0
-WIDEST = 60000.0  # pixels; longer recordings are drawn denser
+NARROWEST, WIDEST = 1100.0, 60000.0  # pixels; shorter recordings are drawn wider, longer ones denser
 BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
 
 
@@ -46,10 +51,10 @@ def save_page(path: str | Path, analysis: Analysis, track: Track, recording: str
     source = _audio_source(Path(recording), Path(path), track.duration)
     body = [
         f"<h1>{name}</h1>",
-        *(f"<p>{html.escape(' '.join(line.split()))}</p>" for line in analysis.song.lines()),
+        f"<p>{html.escape(analysis.finding())}.</p>",
         f'<audio controls preload="auto" src="{source}">This browser plays no audio.</audio>',
         "<h2>Notes and pitch</h2>",
-        f'<p class="soft">{_legend(analysis)} A click on a note plays it; Tab and Enter do too.</p>',
+        f'<p class="soft">{_legend(analysis)} A note plays when clicked, or chosen with Tab and Enter.</p>',
         _roll(analysis, track),
         "<h2>The song in numbers</h2>",
         _song_table(analysis.song),
@@ -92,22 +97,14 @@ def _write_page(path: str | Path, title: str, body: Sequence[str]) -> None:
 def _audio_source(recording: Path, page: Path, duration: float) -> str:
     if duration > EMBED_SECONDS:
         try:
-            return html.escape(
-                _as_url(os.path.relpath(recording.resolve(), page.resolve().parent)), quote=True
-            )
+            return quote(Path(os.path.relpath(recording.resolve(), page.resolve().parent)).as_posix())
         except ValueError:  # another drive of Windows
-            return html.escape(recording.resolve().as_uri(), quote=True)
+            return recording.resolve().as_uri()
     waveform, rate = audio_io.load(recording, sample_rate=MP3_RATE, channels="mono")
     with tempfile.TemporaryDirectory() as folder:
         mp3 = Path(folder) / "audio.mp3"
         audio_io.save(mp3, waveform, rate)
         return "data:audio/mpeg;base64," + base64.b64encode(mp3.read_bytes()).decode("ascii")
-
-
-def _as_url(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(Path(path).as_posix())
 
 
 def _legend(analysis: Analysis) -> str:
@@ -129,7 +126,8 @@ def _roll(analysis: Analysis, track: Track) -> str:
     midi = contour_midi(track, analysis.song.tuning_hz)
     targets = [note.target_midi for note in analysis.notes] or [60]
     low, high = min(targets) - 2, max(targets) + 3
-    scale = min(PIXELS_PER_SECOND, WIDEST / track.duration)
+    duration = max(track.duration, track.hop_seconds)
+    scale = min(max(PIXELS_PER_SECOND, NARROWEST / duration), WIDEST / duration)
     width, height = track.duration * scale, (high - low + 1) * ROW + 18
 
     def top(value: float) -> float:
@@ -140,7 +138,7 @@ def _roll(analysis: Analysis, track: Track) -> str:
         if key % 12 in BLACK_KEYS:
             rows.append(f'<rect class="row" x="0" y="{top(key):g}" width="{width:.1f}" height="{ROW}"/>')
         else:
-            names.append(f'<text x="4" y="{top(key) + 11:g}">{midi_name(key)}</text>')
+            names.append(f'<text x="4" y="{top(key) + 13:g}">{midi_name(key)}</text>')
     step = next((step for step in (1, 5, 10, 30) if step * scale >= 40), 60)
     ticks = [
         f'<line class="tick" x1="{second * scale:.1f}" x2="{second * scale:.1f}" y1="0" y2="{height - 18}"/>'
@@ -155,9 +153,10 @@ def _roll(analysis: Analysis, track: Track) -> str:
             f'<g class="note {_kind(note, analysis.config.tolerance)}" tabindex="0" role="button" '
             f'data-onset="{note.onset_s:.3f}" aria-label="{said}"><title>{said}</title>'
             f'<rect x="{x:.1f}" y="{top(note.target_midi):g}" width="{long:.1f}" height="{ROW}" rx="2"/>'
-            f'<text x="{x + 3:.1f}" y="{top(note.target_midi + 1) - 3:g}">{note.deviation_cents:+.0f}</text></g>'
+            f'<text x="{x + 3:.1f}" y="{top(note.target_midi) - 4:g}">'
+            f"{note.deviation_cents:+.0f}</text></g>"
         )
-    curve = _curve(track.times * scale, top(midi) + ROW / 2)
+    curve = _curve(track.times * scale, (high - midi + 0.5) * ROW)
     return (
         f'<div class="roll"><svg width="38" height="{height}" aria-hidden="true">{"".join(names)}</svg>'
         f'<div tabindex="0" role="group" aria-label="piano roll" data-pixels-per-second="{scale:.6f}">'
@@ -167,11 +166,11 @@ def _roll(analysis: Analysis, track: Track) -> str:
     )
 
 
-def _curve(x: np.ndarray, y: np.ndarray) -> str:  # type: ignore[type-arg]
+def _curve(x: Floats, y: Floats) -> str:
     """SVG path through the points, lifted where y is NaN."""
     parts, drawing = [], False
     for horizontal, vertical in zip(x.tolist(), y.tolist(), strict=True):
-        if vertical != vertical:
+        if math.isnan(vertical):
             drawing = False
             continue
         parts.append(f"{'L' if drawing else 'M'}{horizontal:.1f} {vertical:.1f}")
@@ -181,7 +180,8 @@ def _curve(x: np.ndarray, y: np.ndarray) -> str:  # type: ignore[type-arg]
 
 def _in_words(note: NoteReport) -> str:
     side = "sharp" if note.deviation_cents > 0 else "flat"
-    text = f"{note.name}, {note.onset_s:.2f} to {note.offset_s:.2f} s, {abs(note.deviation_cents):.0f} cents {side}"
+    text = f"{note.name}, {note.onset_s:.2f} to {note.offset_s:.2f} s, "
+    text += f"{abs(note.deviation_cents):.0f} cents {side}"
     if note.vibrato is not None:
         text += f", vibrato {note.vibrato.rate_hz:.1f} Hz ±{note.vibrato.extent_cents:.0f} cents"
     return text
@@ -198,21 +198,33 @@ def _song_table(song: SongReport) -> str:
             _number(None if song.in_tune_share is None else 100 * song.in_tune_share, ".0f", "%"),
             f"of the sung time, within {song.tolerance_cents:g} cents",
         ),
-        ("Drift", _number(song.drift_cents_per_min, "+.1f", "cents/min"), "from 4 notes over 20 s on"),
-        ("Stability", _number(song.stability_cents, ".1f", "cents"), "within a note, vibrato removed; median"),
+        (
+            "Drift",
+            _number(song.drift_cents_per_min, "+.1f", "cents/min"),
+            "median slope; needs 4 notes over 20 s",
+        ),
+        (
+            "Stability",
+            _number(song.stability_cents, ".1f", "cents"),
+            "within a note, without vibrato; median",
+        ),
         ("Attack", _number(song.attack_s, ".3f", "s"), "until within 30 cents; median"),
         ("Vibrato rate", _number(song.vibrato_rate_hz, ".2f", "Hz"), "mean of the notes that have it"),
         ("Vibrato extent", _number(song.vibrato_extent_cents, ".1f", "cents"), "half peak to peak"),
         ("Vibrato regularity", _number(song.vibrato_regularity, ".2f"), "1 is a clockwork"),
         ("Vibrato onset", _number(song.vibrato_onset_delay_s, ".2f", "s"), "after the onset of the note"),
-        ("Range", _number(song.range_semitones, ".1f", "semitones"), _span(song.lowest_name, song.highest_name)),
+        (
+            "Range",
+            _span(song.lowest_name, song.highest_name),
+            _number(song.range_semitones, ".1f", "semitones"),
+        ),
         (
             "Tessitura",
             _span(_number(song.tessitura_low_hz, ".0f"), _number(song.tessitura_high_hz, ".0f", "Hz")),
             "middle 80 % of the sung time",
         ),
-    ]  # fmt: skip
-    return _table(("measure", "value", "meaning"), rows)
+    ]
+    return _table(("measure", "value", "meaning"), rows, kind="words")
 
 
 def _span(low: str | None, high: str | None) -> str:
@@ -252,15 +264,24 @@ def _note_table(notes: Sequence[NoteReport]) -> str:
     return _table(heads, rows, marks)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequence[str] | None = None) -> str:
+def _table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    marks: Sequence[str] | None = None,
+    *,
+    kind: str = "numbers",
+) -> str:
     marks = marks if marks is not None else [""] * len(rows)
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "\n".join(
         f"<tr{mark}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
         for mark, row in zip(marks, rows, strict=True)
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "" if value is None else f"{value:{form}} {unit}".rstrip()
+    return "–" if value is None else f"{value:{form}} {unit}".rstrip()

@@ -191,6 +191,14 @@ class Analysis:
     notes: tuple[NoteReport, ...]
     config: AnalysisConfig
 
+    def finding(self) -> str:
+        """The result in half a sentence."""
+        song = self.song
+        if song.absolute_deviation_cents is None:
+            return "no note found"
+        vibrato = "" if song.vibrato_rate_hz is None else f", vibrato of {song.vibrato_rate_hz:.1f} Hz"
+        return f"{song.notes} notes, {song.absolute_deviation_cents:.0f} cents off in the mean{vibrato}"
+
     def to_json(self, recording: str) -> dict[str, Any]:
         """The content of the JSON file: `schema`, `recording`, `settings`, `song` and `notes`."""
         return {

@@ -26,7 +26,8 @@ For each one, three files are written to the output folder:
   NAME.analysis.html  a page to look at and listen to; it needs no network and no other file
   NAME.analysis.json  every number, of the song and of each note
   NAME.analysis.png   contour and notes, vibrato, deviations
-With several, index.html compares them. Without FILE, the sung phrase that ships with the package is analysed."""
+With several, index.html compares them.
+Without FILE, a sung phrase that ships with the package is analysed."""
 
 
 def add_command(commands: Commands) -> None:
