@@ -139,8 +139,8 @@ def _ptdb_truth(label: Path, recording: Path) -> Truth:
     """The pitch of PTDB-TUG's reference track, placed in the middle of the recording.
 
     Neither the file nor the report says when its first frame is. There are fewer frames than the recording
-    has room for, and what is missing is missing at both ends; a track of windows without padding, the first
-    at 16 ms, comes out right to half a hop.
+    has room for, and what is missing is taken to be missing equally at both ends, as penn does with a fixed
+    cut; a track of windows without padding, the first at 16 ms, comes out right to half a hop.
     """
     expected = "rows of pitch, voicing, RMS and autocorrelation"
     frequency = _read_table(label, delimiter=None, columns=1, expected=expected)[:, 0]

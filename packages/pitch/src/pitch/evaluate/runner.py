@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,13 +20,17 @@ from pitch.capacities import CAPACITIES, CapacityName
 from pitch.constants import SAMPLE_RATE
 from pitch.core import mask_bins, periodicity
 from pitch.evaluate.config import EvaluateConfig
-from pitch.evaluate.examples import Example, Truth
+from pitch.evaluate.examples import Example, Floats, Truth
 from pitch.evaluate.metrics import Tally, at_times
 from pitch.evaluate.network import frame_times, most_likely, posteriors
 from pitch.fast import accelerate
 from pitch.weights import WeightsNotFoundError, find_weights, load_model, weights_digest
 
 Weights = Mapping[str, str | Path]
+# Pitch in Hz of each frame, and whether it is called voiced.
+Track = tuple[Floats, npt.NDArray[np.bool_]]
+
+DECODERS: dict[str, decode.Decoder] = dict([("raw", most_likely), *decode.DECODERS.items()])
 
 # Between the speech of men and the highest notes of the voice; frames count by their true pitch.
 REGISTERS: dict[str, tuple[float, float]] = {
@@ -210,15 +215,9 @@ def _evaluate_one(
         yield model, results
 
 
-Track = tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.bool_]]]
-
-
 def _decode(output: Tensor, decoder: str, config: EvaluateConfig) -> Track:
     masked = mask_bins(output, config.fmin, config.fmax)
-    if decoder == "raw":
-        bins, pitch = most_likely(masked)
-    else:
-        bins, pitch = {str(name): function for name, function in decode.DECODERS.items()}[decoder](masked)
+    bins, pitch = DECODERS[decoder](masked)
     confidence = periodicity(masked, bins)[0].numpy()
     return pitch[0].double().numpy(), confidence >= np.float32(config.threshold)
 
