@@ -67,6 +67,23 @@ def test_what_is_held_back_stays_bounded_even_if_the_paths_never_meet():
     assert MAX_PENDING * 720 < 5e6  # bytes of back-pointers
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    sharpness=st.sampled_from([1.0, 10.0, 60.0]),
+    lag=st.integers(0, 12),
+    cut=st.integers(0, 40),
+)
+def test_what_the_lag_decides_lies_on_the_path_that_is_best_by_then(seed, sharpness, lag, cut):
+    sequence = probabilities(seed, 40, sharpness)
+    expected = [viterbi_path(sequence[: t + lag + 1])[t] for t in range(40)]
+    decoder = ViterbiDecoder(lag=lag)
+    parts = [decoder.push(sequence[:cut])]
+    assert cut - len(parts[0]) <= lag
+    parts += [decoder.push(sequence[cut:]), decoder.finish()]
+    assert np.concatenate(parts).tolist() == expected
+
+
 @pytest.mark.parametrize("frames", [0, 1])
 def test_the_shortest_sequences(frames):
     decoder = ViterbiDecoder()

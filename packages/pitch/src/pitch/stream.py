@@ -50,11 +50,12 @@ class Stream:
     The answer depends on the samples alone, not on how they are cut into blocks (up to the rounding of
     networks that see batches of different sizes, about 1e-6). It is that of `Tracker`, frame by frame, where
     the paths through the posteriors agree within `lag` frames. Elsewhere a frame is decided by the best path
-    so far and can differ: on the shipped phrase with a lag of 10 frames in 11 of 571, none of them voiced, with
-    5 in 25, one of them voiced. Without a path (`argmax`, `weighted_argmax`) nothing can differ.
+    so far and can differ: on the shipped phrase in 11 of 571 frames with a lag of 10, none of them voiced, in
+    25 with a lag of 5, one of them voiced. Without a path (`argmax`, `weighted_argmax`) nothing can differ.
 
     Args:
-        config: How to track. Batches are as large as the blocks allow, up to its batch size.
+        config: How to track. Batches are as large as the blocks allow, up to its batch size; with `compile`
+            each is filled up to it, so that it should be small.
         sample_rate: Of the samples pushed, in Hz.
         lag: Frames that the Viterbi decoders wait at most for the best path, 0 or more.
         device: Where the network runs, as torch names it.

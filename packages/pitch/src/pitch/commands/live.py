@@ -48,6 +48,8 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`pitch live`."""
+    import numpy as np
+
     from pitch.live import MICROPHONE_BLOCK, PATIENCE, Inbox, follow, microphone, pipe_blocks
     from pitch.stream import Stream
 
@@ -63,6 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         blocks = pipe_blocks(sys.stdin.buffer, source.format, source.channels)
         follow(blocks, stream, _writer(arguments))
     else:
+        # The first batch takes longest; no sound shall be lost for that.
+        stream.push(np.zeros(source.sample_rate, dtype=np.float32))
+        stream.reset()
         inbox = Inbox(round(PATIENCE / MICROPHONE_BLOCK))
         with microphone(inbox, source.sample_rate, source.channels, arguments.input):
             follow(inbox.blocks(), stream, _writer(arguments))
