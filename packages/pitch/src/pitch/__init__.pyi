@@ -19,6 +19,9 @@ from .core import (
     preprocess,
     resample,
 )
+from .diagnosis import Check, diagnose
+from .export.config import ExportConfig
+from .export.job import Exported, ParityError, export_model
 from .fast import FastCrepe
 from .file_api import (
     embed_from_file,
@@ -33,6 +36,7 @@ from .notes import NoteConfig, NoteEvent
 from .result import Summary, Track
 from .segmentation import segment_notes
 from .stream import Frames, Stream
+from .structure import ModelFile, inspect_file
 from .tracking import Tracker
 from .weights import WeightsError, WeightsNotFoundError, load_model
 
@@ -47,11 +51,16 @@ __all__ = [
     "Analysis",
     "AnalysisConfig",
     "Capacity",
+    "Check",
     "Crepe",
+    "ExportConfig",
+    "Exported",
     "FastCrepe",
     "Frames",
+    "ModelFile",
     "NoteConfig",
     "NoteEvent",
+    "ParityError",
     "Stream",
     "Summary",
     "Track",
@@ -62,13 +71,16 @@ __all__ = [
     "analyze_track",
     "convert",
     "decode",
+    "diagnose",
     "embed",
     "embed_from_file",
     "embed_from_file_to_file",
     "embed_from_files_to_files",
     "evaluate",
+    "export_model",
     "filter",
     "infer",
+    "inspect_file",
     "load",
     "load_model",
     "loudness",

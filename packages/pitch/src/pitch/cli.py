@@ -20,7 +20,20 @@ from pitch.commands import (
 )
 
 DESCRIPTION = "CREPE pitch tracking for any recording."
-COMMANDS = (track, analyze, live, convert, weights, export, evaluate, prune, distill, finetune, inspect, doctor)
+COMMANDS = (
+    track,
+    analyze,
+    live,
+    convert,
+    weights,
+    export,
+    evaluate,
+    prune,
+    distill,
+    finetune,
+    inspect,
+    doctor,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -117,7 +117,7 @@ def _named_tensors(path: Path) -> list[tuple[str, str, npt.NDArray[np.float32]]]
     import h5py
 
     try:
-        with h5py.File(io.BytesIO(_content(path)), "r") as file:
+        with h5py.File(io.BytesIO(read_hdf5_bytes(path)), "r") as file:
             if "layers" in file:
                 # Beside them are the optimizer's variables.
                 return list(_walk(path, file["layers"], "layers/"))
@@ -150,7 +150,12 @@ def _keras_name(name: str) -> tuple[str, str]:
     return parts[0], parts[-1].partition(":")[0]
 
 
-def _content(path: Path) -> bytes:
+def read_hdf5_bytes(path: Path) -> bytes:
+    """The content of an HDF5 file, decompressed if need be.
+
+    Raises:
+        WeightsError: If it is no such file.
+    """
     if path.is_dir():
         raise WeightsError(path, "a folder", EXPECTED)
     try:
