@@ -1,9 +1,12 @@
 import csv
+import functools
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import av
 import numpy as np
@@ -13,9 +16,12 @@ from PIL import Image
 
 import audio_io
 import pitch
-from audio_io.errors import ConfigError
-from pitch import TrackConfig, Tracker, demo, jobs
+from audio_io.errors import ConfigError, FileError, UserError
+from pitch import NoteConfig, TrackConfig, Tracker, batch, demo, jobs
+from pitch.batch import TrackerSettings, run_batch
 from pitch.cli import main
+from pitch.commands.track import _track
+from pitch.weights import weights_digest
 
 TINY = ["--model", "tiny", "--device", "cpu"]
 
@@ -196,7 +202,104 @@ def test_shards_share_the_work_without_overlap(short, tmp_path):
     assert sorted(found) == sorted([*(f"{name}.f0.csv" for name in "bcde"), "tone.f0.csv"])
 
 
+def test_outputs_are_those_asked_for_and_resume_wants_them_all(short, tmp_path, capsys):
+    out, work = tmp_path / "out", (short, "-o", tmp_path / "out", "--resume")
+
+    def there():
+        return sorted(path.name for path in out.iterdir())
+
+    assert run(*work, "--outputs", "npy,notes") == 0
+    assert there() == ["tone.f0.json", "tone.f0.npy", "tone.notes.csv"]
+    run(*work, "--outputs", "notes")
+    assert "1 of 1 recordings are done already" in capsys.readouterr().err
+    run(*work, "--outputs", "notes,midi")
+    assert "0 of 1 recordings are done already" in capsys.readouterr().err
+    # What an earlier run with the same settings wrote stays good.
+    run(*work, "--outputs", "npy,midi,json")
+    assert "1 of 1 recordings are done already" in capsys.readouterr().err
+    # With others it does not.
+    run(*work, "--outputs", "notes", "--min-note", 0.2)
+    run(*work, "--outputs", "npy", "--min-note", 0.2)
+    assert capsys.readouterr().err.count("0 of 1 recordings are done already") == 2
+
+
+def test_patterns_that_the_shell_left_alone_are_expanded(short, tmp_path):
+    (tmp_path / "in/a/b").mkdir(parents=True)
+    shutil.copy(short, tmp_path / "in/a/b/deep.wav")
+    shutil.copy(short, tmp_path / "in/a/[live].wav")
+    (tmp_path / "in/a/notes.txt").write_text("no audio")
+
+    def planned(pattern):
+        jobs_ = jobs.plan_jobs([tmp_path / pattern], tmp_path)
+        return [job.stem.relative_to(tmp_path).as_posix() for job in jobs_]
+
+    assert planned("in/**/*") == ["a/[live]", "a/b/deep", "tone"]
+    assert planned("in/a/*/*.wav") == ["b/deep"]
+    assert planned("in/t?ne.*") == ["tone"]
+    # A name that looks like a pattern is a name if there is such a file.
+    assert planned("in/a/[live].wav") == ["[live]"]
+
+
+def test_several_processes_write_what_one_writes(short, tmp_path, capsys):
+    for name in "bcd":
+        shutil.copy(short, short.with_name(f"{name}.wav"))
+    short.with_name("broken.wav").write_bytes(b"RIFF....not a wave file at all")
+    results = {}
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        arguments = (short.parent, "-o", out, "--outputs", "csv,npy,notes,midi", "--json")
+        assert run(*arguments, "--workers", workers) == 2
+        captured = capsys.readouterr()
+        assert "broken.wav: found bytes" in captured.err
+        assert "1 of 5 recordings could not be tracked" in captured.err
+        reports = [json.loads(line) for line in captured.out.splitlines()]
+        assert sorted(report["recording"] for report in reports) == sorted(
+            str(short.with_name(f"{name}.wav")) for name in ("b", "c", "d", "tone")
+        )
+        results[workers] = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert results[1] == results[2]
+
+
+def test_an_interrupted_batch_leaves_no_process_and_no_half_file(short, tmp_path):
+    for name in "bcdefgh":
+        shutil.copy(short, short.with_name(f"{name}.wav"))
+    planned = jobs.plan_jobs([short.parent], tmp_path / "out")
+    config = TrackConfig(model="tiny")
+    task = functools.partial(_track, outputs=("csv",), notes=NoteConfig(), is_demo=False)
+    outcomes = run_batch(planned, task, TrackerSettings(config, "cpu"), workers=2)
+    assert next(outcomes).error is None
+    with pytest.raises(KeyboardInterrupt):
+        outcomes.throw(KeyboardInterrupt)
+    assert multiprocessing.active_children() == []
+    digest = weights_digest("tiny")
+    for path in (tmp_path / "out").glob("*.json"):
+        job = next(job for job in planned if job.record == path)
+        assert jobs.is_done(job, config, digest, outputs=("csv",))
+    assert all(path.suffix in (".csv", ".json") for path in (tmp_path / "out").iterdir())
+
+
+def test_weights_that_do_not_fit_are_no_error_of_a_recording(short, tmp_path, monkeypatch):
+    """A worker process loads them when it gets its first recording."""
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    settings = TrackerSettings(TrackConfig(model="tiny"), "cpu", tmp_path / "w.pth")
+    monkeypatch.setattr(batch._Worker, "settings", settings, raising=False)
+    monkeypatch.setattr(batch._Worker, "stop", threading.Event(), raising=False)
+    (job,) = jobs.plan_jobs([short], tmp_path)
+    with pytest.raises(UserError, match="w.pth: found 'conv1.weight' of shape") as caught:
+        batch._work(job, pytest.fail)
+    assert not isinstance(caught.value, FileError)
+
+
 ERRORS = {
+    "unknown output": (
+        ["{tmp}/in/tone.wav", "--outputs", "csv,wav"],
+        "outputs: found 'wav', expected some of csv,",
+    ),
+    "no workers": (["{tmp}/in/tone.wav", "--workers", "0"], "workers: found 0, expected at least 1"),
+    "empty pattern": (
+        ["{tmp}/in/*.flac"],
+        "FILE: found no audio file in {tmp}/in/*.flac, expected a pattern that matches at least one",
+    ),
     "no such file": (["nowhere.wav"], "nowhere.wav: found "),
     "empty folder": (
         ["{tmp}/hollow"],

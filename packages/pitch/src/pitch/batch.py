@@ -185,5 +185,9 @@ def _work(job: Job, task: Task[R]) -> R:
     progress = _StoppableProgress(job.recording.name, None, "s of audio")
     progress.advance(0)
     if _Worker.tracker is None:
-        _Worker.tracker = _Worker.settings.load()
+        try:
+            _Worker.tracker = _Worker.settings.load()
+        except FileError as error:
+            # As a FileError it would be taken for one about the recording.
+            raise UserError(str(error)) from error
     return task(job, _Worker.tracker, progress)

@@ -79,7 +79,7 @@ def save_index(path: str | Path, entries: Sequence[tuple[str, str, SongReport]])
     for name, page, song in entries:
         reach = "" if song.lowest_name is None else f"{song.lowest_name} to {song.highest_name}"
         share = "" if song.in_tune_share is None else f"{song.in_tune_share:.0%}"
-        link = f'<a href="{html.escape(page, quote=True)}">{html.escape(name)}</a>'
+        link = f'<a href="{quote(page)}">{html.escape(name)}</a>'
         numbers = (
             _number(song.absolute_deviation_cents, ".0f"), share, _number(song.drift_cents_per_min, "+.1f"),
             _number(song.vibrato_rate_hz, ".2f"), _number(song.vibrato_extent_cents, ".0f"),

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(planned) > 1:
         pages = [(job, done[recording]) for recording, job in stems.items() if recording in done]
         entries = [
-            (job.recording.name, _paths(job)[0].relative_to(output_dir).as_posix(), analysis.song)
+            (_below(job.stem, output_dir), _below(_paths(job)[0], output_dir), analysis.song)
             for job, analysis in pages
         ]
         save_index(output_dir / "index.html", entries)
@@ -84,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         say(f"pitch: {len(failed)} of {len(planned)} recordings could not be analysed")
     return 2 if failed else 0
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def _paths(job: "Job") -> tuple[Path, Path, Path]:
