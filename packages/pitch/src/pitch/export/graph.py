@@ -44,6 +44,8 @@ class FrameGraph(nn.Module):
         super().__init__()
         self.network = network
         self.decode = decode
+        # A buffer moves with the module to other devices.
+        self.register_buffer("every_bin", torch.arange(PITCH_BINS), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """Posteriors alone, or with frequency and periodicity."""
@@ -55,7 +57,7 @@ class FrameGraph(nn.Module):
         periodicity, bins = posteriors.max(dim=-1)
         centres = bins.to(posteriors.dtype)
         if self.decode == "local_average":
-            centres = centres + _mean_offset(posteriors, bins)
+            centres = centres + _mean_offset(posteriors, self.get_buffer("every_bin") - bins[..., None])
         return posteriors, bins_to_frequency(centres, dither=False), periodicity
 
 
@@ -63,7 +65,10 @@ class WaveformGraph(FrameGraph):
     """Posteriors, and pitch if asked for, of waveforms of any length.
 
     Frame k is centred on sample `k * hop_length`, with zeros beyond both ends, as torchcrepe's `pad=True`.
-    All frames go through the network at once: memory grows with the length.
+    All frames go through the network at once: memory grows with the length, by about 2 MB a frame for
+    `full`. TorchScript and torch.export files of it keep to the CPU, on which the places of the frames are
+    computed; a program of torch.export takes `hop_length` samples or more, since a size of one is a constant
+    to it.
 
     Args:
         network: The trained network.
@@ -92,16 +97,18 @@ class WaveformGraph(FrameGraph):
         return self._outputs(posteriors.reshape(waveform.shape[0], -1, PITCH_BINS))
 
 
-def _mean_offset(posteriors: Tensor, bins: Tensor) -> Tensor:
+def _mean_offset(posteriors: Tensor, offsets: Tensor) -> Tensor:
     """Mean distance from a bin, in bins, of the 9 around it, weighted by probability.
 
     Distances from the centre keep in float32 what `decode.local_average` computes in float64.
 
+    Args:
+        posteriors: Output of the network.
+        offsets: Distance of every bin from the centre.
+
     Shape:
-        - posteriors: `[..., 360]`
-        - bins: `[...]`
+        - posteriors and offsets: `[..., 360]`
         - Output: `[...]`
     """
-    offsets = torch.arange(PITCH_BINS, device=bins.device) - bins[..., None]  # [..., 360]
     weights = posteriors * (offsets.abs() <= AVERAGE_REACH)
     return (weights * offsets).sum(dim=-1) / weights.sum(dim=-1).clamp(min=LEAST_WEIGHT)
