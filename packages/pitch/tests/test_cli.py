@@ -285,7 +285,7 @@ def test_weights_that_do_not_fit_are_no_error_of_a_recording(short, tmp_path, mo
     monkeypatch.setattr(batch._Worker, "settings", settings, raising=False)
     monkeypatch.setattr(batch._Worker, "stop", threading.Event(), raising=False)
     (job,) = jobs.plan_jobs([short], tmp_path)
-    with pytest.raises(UserError, match="w.pth: found 'conv1.weight' of shape") as caught:
+    with pytest.raises(UserError, match=r"w\.pth: found 'conv1\.weight' of shape") as caught:
         batch._work(job, pytest.fail)
     assert not isinstance(caught.value, FileError)
 

@@ -38,7 +38,8 @@ class NoteVibrato:
 
     Attributes:
         rate_hz: Mean rate.
-        extent_cents: Mean of half the distance from peak to peak, once it is full.
+        extent_cents: Mean of half the distance from peak to peak, once it is full. CREPE averages over its
+            window of 64 ms: of a vibrato of ±45 cents at 5.5 Hz it shows 80 to 95 %.
         regularity: 1 less the coefficient of variation of the rate; 1 is a clockwork.
         rate_sd_hz: Standard deviation of the rate within the note.
         extent_sd_cents: Standard deviation of the extent within the note.
@@ -247,13 +248,15 @@ def _measure(event: NoteEvent, track: Track) -> _Measured:
     frames = np.flatnonzero((times >= event.onset) & (times < event.offset) & track.voiced)
     time = times[frames]
     cents = 1200 * np.log2(track.frequency[frames].astype(np.float64) / event.frequency)
-    centre, first = 0.0, 0
+    centre, first = 0.0, -1
     vibrato: Vibrato | None = None
     rest = cents
-    # Where the attack ends depends on the pitch of the note, which is that of the rest.
+    # Where the attack ends depends on the pitch of the note, which is that of what follows the attack.
     for _ in range(2):
         arrived = np.abs(cents - centre) <= SETTLED_CENTS
-        first = min(int(np.argmax(arrived)), int(LONGEST_ATTACK * len(cents)))
+        before, first = first, min(int(np.argmax(arrived)), int(LONGEST_ATTACK * len(cents)))
+        if first == before:
+            break
         vibrato, rest = measure_vibrato(time[first:], cents[first:])
         held = time[first:] < event.offset - RELEASE_SECONDS
         rest = rest[held] if held.sum() >= 3 else rest
