@@ -192,8 +192,8 @@ def _network(name: CapacityName) -> Check:
         "times_real_time": _HOP_SECONDS / seconds,
     }
     found = (
-        f"{1000 * seconds:.2f} ms a frame on one core, {_HOP_SECONDS / seconds:.1f} x real time at a 10 ms hop; "
-        f"fast and plain engine differ by {difference:.0e}"
+        f"{1000 * seconds:.2f} ms a frame on one core, {_HOP_SECONDS / seconds:.1f} x real time at a 10 ms "
+        f"hop; fast and plain engine differ by {difference:.0e}"
     )
     if not difference <= TOLERANCE:
         return Check(f"network {name}", "failed", found, "use --engine plain, and report this", values)
