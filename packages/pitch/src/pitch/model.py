@@ -55,12 +55,18 @@ class Crepe(nn.Module):
     def forward(self, x: Tensor, embed: bool = False) -> Tensor:
         """Pitch posteriors, or with `embed` what `embed` returns."""
         x = self.embed(x)
-        if embed:
-            return x
-        x = self._layer(x, 6, PADDING)  # [N, C, 4, 1]
+        return x if embed else torch.sigmoid(self._logits(x))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The posteriors before the sigmoid, `[N, 360]`, which losses are computed from."""
+        return self._logits(self.embed(x))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        x = self.layer(x, 6)  # [N, C, 4, 1]
         # Keras flattens with the channels fastest.
         x = x.permute(0, 2, 1, 3).reshape(-1, self.in_features)  # [N, 4 C]
-        return torch.sigmoid(self.classifier(x))  # [N, 360]
+        logits: Tensor = self.classifier(x)
+        return logits
 
     def embed(self, x: Tensor) -> Tensor:
         """The output of the fifth max-pool layer.
@@ -70,13 +76,28 @@ class Crepe(nn.Module):
             - Output: `[N, C, 8, 1]` with C the channels of the fifth convolution
         """
         x = x[:, None, :, None]  # [N, 1, 1024, 1]
-        x = self._layer(x, 1, FIRST_PADDING)  # [N, C1, 128, 1]
-        for number in range(2, 6):
-            x = self._layer(x, number, PADDING)  # halves the positions: 64, 32, 16, 8
+        # The first layer has a stride of 4; all halve the positions: 128, 64, 32, 16, 8.
+        for number in range(1, 6):
+            x = self.layer(x, number)
         return x
 
-    def _layer(self, x: Tensor, number: int, padding: tuple[int, int]) -> Tensor:
-        x = F.pad(x, (0, 0, *padding))
-        x = F.relu(self.get_submodule(f"conv{number}")(x))
+    def layer(self, x: Tensor, number: int) -> Tensor:
+        """One of the six layers.
+
+        Args:
+            x: Output of the layer before.
+            number: From 1.
+
+        Shape:
+            - x: `[N, C, P, 1]`
+            - Output: `[N, C', P / 2, 1]`, for the first layer a fourth of that
+        """
+        x = F.relu(self.convolve(x, number))
         x = self.get_submodule(f"conv{number}_BN")(x)
         return F.max_pool2d(x, (2, 1), (2, 1))
+
+    def convolve(self, x: Tensor, number: int) -> Tensor:
+        """The convolution of a layer alone, `[N, C', P, 1]`."""
+        padding = FIRST_PADDING if number == 1 else PADDING
+        y: Tensor = self.get_submodule(f"conv{number}")(F.pad(x, (0, 0, *padding)))
+        return y

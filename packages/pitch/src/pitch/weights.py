@@ -15,7 +15,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from audio_io.atomic import file_digest
+from audio_io.atomic import atomic_path, file_digest
 from audio_io.errors import FileError, UserError
 from pitch.capacities import CAPACITIES, Capacity, CapacityName, get_capacity
 from pitch.model import Crepe
@@ -143,6 +143,13 @@ def load_model(
     _check_fit(path, state, model, capacity)
     model.load_state_dict(state, assign=True)
     return model.to(device).eval().requires_grad_(False)
+
+
+def save_weights(network: Crepe, path: str | Path) -> None:
+    """Write a network's weights as a state dict with torchcrepe's names; the file is whole or not there."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

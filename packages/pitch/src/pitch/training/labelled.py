@@ -1,7 +1,6 @@
 """Frames with the teacher's posteriors, made as training goes on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +9,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from pitch.capacities import CapacityName
+from pitch.config import PrecisionName, TrackConfig
 from pitch.core import normalize_frames
-from pitch.fast import accelerate
+from pitch.engine import Engine
 from pitch.training.material import disturb, harmonic_frames, noise_frames, unit_power
 from pitch.training.recordings import Recordings
-from pitch.weights import load_model
 
 # Share of frames that hold nothing but noise, and of those over which another source is laid.
 NOISE_ONLY = 0.04
 MIXED = 0.12
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Frames and what the student is to answer.
-
-    Attributes:
-        frames: Of zero mean and unit variance, `[N, 1024]`.
-        targets: Probability of each pitch bin, `[N, 360]`.
-    """
-
-    frames: Tensor
-    targets: Tensor
 
 
 class LabelledFrames(IterableDataset[tuple[Tensor, Tensor]]):
@@ -43,6 +30,7 @@ class LabelledFrames(IterableDataset[tuple[Tensor, Tensor]]):
     Args:
         teacher: Capacity of the teacher.
         teacher_weights: Its weight file, if not its own.
+        precision: Arithmetic of its layers.
         recordings: Drawn from besides generated sounds; None for generated sounds alone.
         recorded_share: Share of recorded frames, from 0 to 1.
         batch_size: N.
@@ -55,16 +43,18 @@ class LabelledFrames(IterableDataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        teacher: str,
+        teacher: CapacityName,
         *,
         teacher_weights: str | Path | None = None,
+        precision: PrecisionName = "float32",
         recordings: Recordings | None = None,
         recorded_share: float = 0.5,
         batch_size: int = 256,
         seed: int = 0,
         first_batch: int = 0,
     ) -> None:
-        self.teacher, self.teacher_weights = teacher, teacher_weights
+        self.teacher = TrackConfig(model=teacher, precision=precision, batch_size=batch_size)
+        self.teacher_weights = teacher_weights
         self.recordings, self.recorded_share = recordings, recorded_share
         self.batch_size, self.seed, self.first_batch = batch_size, seed, first_batch
 
@@ -73,12 +63,11 @@ class LabelledFrames(IterableDataset[tuple[Tensor, Tensor]]):
         index, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         if worker is not None:
             torch.set_num_threads(1)
-        network = accelerate(load_model(self.teacher, weights=self.teacher_weights))
+        label = Engine(self.teacher, weights=self.teacher_weights)
         batch = self.first_batch + index
         while True:
             frames = self.draw(batch)
-            with torch.no_grad():
-                yield frames, network(frames)
+            yield frames, label(frames).clone()
             batch += step
 
     def draw(self, batch: int) -> Tensor:
@@ -87,6 +76,12 @@ class LabelledFrames(IterableDataset[tuple[Tensor, Tensor]]):
         return normalize_frames(
             torch.from_numpy(draw_frames(self.batch_size, rng, self.recordings, self.recorded_share))
         )
+
+
+def measuring_frames(count: int, seed: int, recordings: Recordings | None = None) -> Tensor:
+    """Frames to measure activations on, of zero mean and unit variance, `[N, 1024]`."""
+    rng = np.random.default_rng([seed, 2**31])
+    return normalize_frames(torch.from_numpy(draw_frames(count, rng, recordings, 0.5)))
 
 
 def draw_frames(

@@ -14,7 +14,6 @@ distillation starts.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +21,8 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from audio_io.errors import ConfigError
 from pitch.capacities import CapacityName, get_capacity
-from pitch.model import FIRST_PADDING, PADDING, Crepe
-
-Criterion = Literal["l1", "l2", "fpgm", "taylor", "cssp"]
+from pitch.model import Crepe
+from pitch.training.config import Criterion
 
 LAYERS = range(1, 7)
 # Share of the mean power that is added to the diagonal of a least-squares fit, for its stability.
@@ -128,9 +126,9 @@ def taylor_scores(network: Crepe, frames: Tensor) -> list[Tensor]:
         with torch.enable_grad():
             x = batch[:, None, :, None].requires_grad_(True)
             for number in LAYERS:
-                x = _layer(network, x, number)
+                x = network.layer(x, number)
                 outputs.append(x)
-            logits = _classify(network, x)
+            logits = network.classifier(x.permute(0, 2, 1, 3).flatten(1))
             loss = F.cross_entropy(logits, logits.detach().argmax(dim=1), reduction="sum")
             gradients = torch.autograd.grad(loss, outputs)
         for index, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
@@ -146,7 +144,7 @@ def second_moments(network: Crepe, frames: Tensor) -> list[Tensor]:
     for batch in frames.split(BATCH):  # type: ignore[no-untyped-call]
         x = batch[:, None, :, None]
         for number in LAYERS:
-            x = _layer(network, x, number)
+            x = network.layer(x, number)
             columns = x.transpose(0, 1).flatten(1)  # [C, N * positions]
             sums[number - 1] += (columns @ columns.T).double().cpu()
             counts[number - 1] += columns.shape[1]
@@ -202,8 +200,8 @@ def reestimate_batch_norm(network: Crepe, frames: Tensor) -> None:
         for batch in frames.split(BATCH):  # type: ignore[no-untyped-call]
             x = batch[:, None, :, None]
             for before in range(1, number):
-                x = _layer(network, x, before)
-            activation = F.relu(_convolve(network, x, number)).double()
+                x = network.layer(x, before)
+            activation = F.relu(network.convolve(x, number)).double()
             total += activation.sum(dim=(0, 2, 3)).cpu()
             squares += activation.square().sum(dim=(0, 2, 3)).cpu()
             count += activation.numel() // width
@@ -268,19 +266,3 @@ def _normalization(network: Crepe, number: int) -> nn.BatchNorm2d:
     module = network.get_submodule(f"conv{number}_BN")
     assert isinstance(module, nn.BatchNorm2d)
     return module
-
-
-def _convolve(network: Crepe, x: Tensor, number: int) -> Tensor:
-    padding = FIRST_PADDING if number == 1 else PADDING
-    y: Tensor = _convolution(network, number)(F.pad(x, (0, 0, *padding)))
-    return y
-
-
-def _layer(network: Crepe, x: Tensor, number: int) -> Tensor:
-    y: Tensor = _normalization(network, number)(F.relu(_convolve(network, x, number)))
-    return F.max_pool2d(y, (2, 1), (2, 1))
-
-
-def _classify(network: Crepe, x: Tensor) -> Tensor:
-    logits: Tensor = network.classifier(x.permute(0, 2, 1, 3).flatten(1))
-    return logits

@@ -27,7 +27,7 @@ class Recordings:
         progress: Advanced by one a file.
 
     Raises:
-        ConfigError: If there is no audio in a folder, or none of the files can be read.
+        ConfigError: If there is no such file or no audio in a folder, or none of the files can be read.
     """
 
     def __init__(self, folders: Sequence[str | Path], *, progress: Progress | None = None) -> None:
@@ -85,10 +85,12 @@ def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
     """Audio files among files and folders, in a stable order.
 
     Raises:
-        ConfigError: If a folder holds none.
+        ConfigError: If there is no such file or folder, or a folder holds none.
     """
     found: list[Path] = []
     for folder in map(Path, folders):
+        if not folder.exists():
+            raise ConfigError("audio", f"no {folder}", "audio files, or folders of them")
         inside = list(audio_io.walk(folder)) if folder.is_dir() else [folder]
         if not inside:
             raise ConfigError("audio", f"no audio file in {folder}", "a folder with at least one")
