@@ -1,7 +1,9 @@
 """CREPE's layers (convolution, ReLU, BatchNorm, max-pool) in the frequency domain.
 
-Activations are `[position, batch, channel]`: both transforms are then one matrix product each without any
-permutation, and the products in between are one batched matrix product over the frequencies.
+Activations are `[side, distance, batch, channel]`: the two positions at each distance from the middle of the
+frame, to the right of it (side 0) and to the left (side 1). Both transforms are then matrix products of half
+the size without any permutation (`pitch.fast.tables`), and the products in between are one batched matrix
+product over the frequencies.
 
 BatchNorm is a scale s and a shift t a channel. The scale goes into the kernel; max-pool, which commutes with
 everything that rises, goes before the rest:
@@ -16,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from pitch.capacities import CONV_KERNELS
 from pitch.constants import WINDOW_SIZE
-from pitch.fast.tables import correlation_spectrum, forward_table, inverse_tables
+from pitch.fast.tables import correlation_spectrum, cosines_and_sines, inverse_tables
 from pitch.model import FIRST_PADDING, PADDING
 
 FIRST_STRIDE = 4
@@ -29,6 +31,18 @@ FIRST_BLOCK = 64
 FIRST_CHANNELS = 128
 FIRST_FRAMES = 8
 
+# The blocks by side, inner before outer: right of the frame's middle, left of it.
+FIRST_BLOCK_ORDER = (2, 3, 1, 0)
+# Where the pooled positions of the first layer are stored: of each block the half nearer to the middle of the
+# frame, from the block's middle towards it, then the other one away from it.
+FIRST_DISTANCES = torch.cat(
+    [
+        start + FIRST_BLOCK / 4 + sign * (torch.arange(FIRST_BLOCK // 4) + 0.5)
+        for start in (0, FIRST_BLOCK / 2)
+        for sign in (-1, 1)
+    ]
+)
+
 
 class Layer(nn.Module):
     """One of the layers 2 to 6.
@@ -36,53 +50,57 @@ class Layer(nn.Module):
     Args:
         convolution: Of 64 taps, stride 1.
         normalization: In evaluation mode.
-        positions: P, of the input.
+        distances: Of the input's positions from the middle, in the order in which they are stored.
 
     Shape:
-        - Input: `[P, N, C]`
-        - Output: `[P / 2, N, C']`
+        - distances: `[P / 2]`
+        - Input: `[2, P / 2, N, C]`
+        - Output: `[2, P / 4, N, C']`, in rising order of distance
     """
 
     spectrum: Tensor
-    forward_table: Tensor
-    inverse_table: Tensor
+    cosines: Tensor
+    sines: Tensor
+    to_even: Tensor
+    to_odd: Tensor
 
-    def __init__(self, convolution: nn.Conv2d, normalization: nn.BatchNorm2d, positions: int) -> None:
+    def __init__(self, convolution: nn.Conv2d, normalization: nn.BatchNorm2d, distances: Tensor) -> None:
         super().__init__()
-        self.positions = positions
+        positions = 2 * len(distances)
         self.end = ScaledEnd(convolution, normalization)
-        # Taps that only ever meet the zeros beyond the ends are left out.
-        before, after = (min(padding, positions - 1) for padding in PADDING)
-        kernel = self.end.scaled_kernel(convolution)[..., PADDING[0] - before : PADDING[0] + after + 1]
-        # Pairs of positions reach lags of P - 1 either way; those must not wrap onto the kernel's.
-        length = _multiple_of_16_above(positions - 1 + max(before, after))
-        real, imaginary = correlation_spectrum(kernel.transpose(0, 1), -before, length)  # [F, C, C']
+        kernel, first_lag, length = trimmed(self.end.scaled_kernel(convolution), positions)
+        real, imaginary = correlation_spectrum(kernel.transpose(0, 1), first_lag, length)  # [F, C, C']
         products = torch.cat([real, imaginary - real, real + imaginary])  # [3 F, C, C']
-        back_real, back_imaginary = inverse_tables(positions, length)
-        inverse = torch.cat([back_real + back_imaginary, back_imaginary, -back_real], dim=1)  # [P, 3 F]
         self.frequencies = length // 2 + 1
+        cosines, sines = cosines_and_sines(distances, length)
+        to_even, to_odd = inverse_tables(rising_distances(positions), length)
         self.register_buffer("spectrum", products.float().contiguous(), persistent=False)
-        self.register_buffer("forward_table", forward_table(positions, length).float(), persistent=False)
-        self.register_buffer("inverse_table", inverse.float(), persistent=False)
+        tables = {"cosines": cosines, "sines": -sines, "to_even": to_even, "to_odd": to_odd}
+        for name, table in tables.items():
+            self.register_buffer(name, table.float().contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output."""
-        positions, batch, channels = x.shape
+        _, pairs, batch, channels = x.shape
         f = self.frequencies
+        sides = x.view(2, pairs, -1)
         transformed = x.new_empty(3 * f, batch * channels)
-        torch.mm(self.forward_table, x.reshape(positions, -1), out=transformed[f:])
+        torch.mm(self.cosines, sides[0] + sides[1], out=transformed[f : 2 * f])
+        torch.mm(self.sines, sides[0] - sides[1], out=transformed[2 * f :])
         torch.add(transformed[f : 2 * f], transformed[2 * f :], out=transformed[:f])
-        products = torch.bmm(transformed.view(3 * f, batch, channels), self.spectrum)  # [3 F, N, C']
-        y = torch.mm(self.inverse_table, products.view(3 * f, -1))  # [P, N C']
-        pairs = y.view(positions // 2, 2, batch, -1)
-        return self.end.apply_(torch.maximum(pairs[:, 0], pairs[:, 1]))  # [P / 2, N, C']
+        products = torch.bmm(transformed.view(3 * f, batch, channels), self.spectrum).view(3, f, -1)
+        imaginary = products[1].add_(products[0])
+        real = products[0].sub_(products[2])
+        even, odd = torch.mm(self.to_even, real), torch.mm(self.to_odd, imaginary)  # [P / 2, N C']
+        return self.end.apply_(pooled_sides(even, odd).view(2, pairs // 2, batch, -1))
 
 
 class FirstLayer(nn.Module):
     """The first layer: 512 taps, stride 4, one input channel.
 
     The samples of each of the four phases of the stride are a channel of their own, which makes it a
-    convolution of 128 taps and stride 1 on four channels. It is done in blocks of positions (overlap-save).
+    convolution of 128 taps and stride 1 on four channels. It is done in blocks of positions (overlap-save);
+    each block's positions pair up about the middle of the block.
 
     Args:
         convolution: Of 512 taps, stride 4.
@@ -90,11 +108,12 @@ class FirstLayer(nn.Module):
 
     Shape:
         - Input: `[N, 1024]`
-        - Output: `[128, N, C]`
+        - Output: `[2, 64, N, C]`, at the distances of `FIRST_DISTANCES`
     """
 
     forward_table: Tensor
-    inverse_table: Tensor
+    to_even: Tensor
+    to_odd: Tensor
 
     def __init__(self, convolution: nn.Conv2d, normalization: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -112,30 +131,39 @@ class FirstLayer(nn.Module):
         self.groups = len(range(0, spectrum.shape[2], FIRST_CHANNELS))
         for index, group in enumerate(spectrum.split(FIRST_CHANNELS, dim=2)):  # type: ignore[no-untyped-call]
             self.register_buffer(f"spectrum_{index}", group.contiguous(), persistent=False)
-        self.register_buffer("forward_table", forward_table(length, length).float(), persistent=False)
-        back = torch.cat(inverse_tables(FIRST_BLOCK, length), dim=1).float()  # [B, 2 F]
-        self.register_buffer("inverse_table", back, persistent=False)
+        # What goes in covers more than the block, so its positions do not pair up about the middle of it.
+        place = torch.arange(length) - (FIRST_BLOCK - 1) / 2
+        cosines, sines = cosines_and_sines(place, length)
+        to_even, to_odd = inverse_tables(rising_distances(FIRST_BLOCK), length)
+        self.register_buffer("forward_table", torch.cat([cosines, -sines]).float(), persistent=False)
+        self.register_buffer("to_even", to_even.float().contiguous(), persistent=False)
+        self.register_buffer("to_odd", to_odd.float().contiguous(), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """The layer's output."""
         channels = len(self.end.shift)
-        out = frames.new_empty(FIRST_POSITIONS // 2, len(frames), channels)
+        out = frames.new_empty(2, FIRST_POSITIONS // 4, len(frames), channels)
         for start in range(0, len(frames), FIRST_FRAMES):
-            self._fill(frames[start : start + FIRST_FRAMES], out[:, start : start + FIRST_FRAMES])
+            self._fill(frames[start : start + FIRST_FRAMES], out[:, :, start : start + FIRST_FRAMES])
         return out
 
     def _fill(self, frames: Tensor, out: Tensor) -> None:
-        """Compute some frames into their part of the output, `[128, n, C]`."""
-        n, blocks, f = len(frames), FIRST_POSITIONS // FIRST_BLOCK, self.frequencies
-        transformed = self._transform(frames)  # [2 F, n * blocks, 8]
-        per_block = out.view(blocks, FIRST_BLOCK // 2, n, -1)
+        """Compute some frames into their part of the output, `[2, 64, n, C]`."""
+        n, f = len(frames), self.frequencies
+        transformed = self._transform(frames)  # [2 F, 4 n, 8]
+        # Side of the frame, inner or outer block, half of the block.
+        places = out.view(2, 2, 2, FIRST_BLOCK // 4, n, -1)
         for index in range(self.groups):
-            products = torch.bmm(transformed, self.get_buffer(f"spectrum_{index}"))  # [2 F, n * blocks, c]
-            y = torch.mm(self.inverse_table, products.view(2 * f, -1))  # [B, n * blocks * c]
-            pairs = y.view(FIRST_BLOCK // 2, 2, n, blocks, -1)
-            group = slice(index * FIRST_CHANNELS, index * FIRST_CHANNELS + pairs.shape[-1])
-            pooled = self.end.apply_(torch.maximum(pairs[:, 0], pairs[:, 1]), group)  # [B / 2, n, blocks, c]
-            per_block[..., group].copy_(pooled.permute(2, 0, 1, 3))
+            products = torch.bmm(transformed, self.get_buffer(f"spectrum_{index}")).view(2, f, -1)
+            even, odd = torch.mm(self.to_even, products[0]), torch.mm(self.to_odd, products[1])
+            group = slice(index * FIRST_CHANNELS, index * FIRST_CHANNELS + FIRST_CHANNELS)
+            halves = pooled_sides(even, odd).view(2, FIRST_BLOCK // 4, 2, 2, n, -1)
+            pooled = self.end.apply_(halves, group).permute(2, 0, 3, 1, 4, 5)  # [side, half, block, 16, n, c]
+            target = places[..., group]
+            for side in (0, 1):
+                for half in (0, 1):
+                    # To the right of the frame's middle a block's left half is the nearer one.
+                    target[side, :, 1 - half if side == 0 else half].copy_(pooled[side, half])
 
     def _transform(self, frames: Tensor) -> Tensor:
         """Spectra of the phases of each block: real and imaginary part side by side, and all of it twice."""
@@ -143,12 +171,56 @@ class FirstLayer(nn.Module):
         reach = FIRST_STRIDE * ((blocks - 1) * FIRST_BLOCK + self.length)  # samples that the blocks cover
         before = FIRST_PADDING[0]
         padded = F.pad(frames, (before, reach - before - frames.shape[1]))
-        pieces = padded.unfold(1, FIRST_STRIDE * self.length, FIRST_STRIDE * FIRST_BLOCK)  # [n, blocks, 4 L]
-        by_time = pieces.reshape(-1, self.length, FIRST_STRIDE).transpose(0, 1)  # [L, n * blocks, 4]
+        pieces = padded.unfold(1, FIRST_STRIDE * self.length, FIRST_STRIDE * FIRST_BLOCK)  # [n, 4, 4 L]
+        ordered = pieces[:, FIRST_BLOCK_ORDER].transpose(0, 1)  # [4, n, 4 L]
+        by_time = ordered.reshape(-1, self.length, FIRST_STRIDE).transpose(0, 1)  # [L, 4 n, 4]
         spectra = torch.mm(self.forward_table, by_time.reshape(self.length, -1))
-        parts = spectra.view(2, self.frequencies, -1, FIRST_STRIDE)  # [2, F, n * blocks, 4]
-        both = torch.cat([parts[0], parts[1]], dim=2)  # [F, n * blocks, 8]
+        parts = spectra.view(2, self.frequencies, -1, FIRST_STRIDE)  # [2, F, 4 n, 4]
+        both = torch.cat([parts[0], parts[1]], dim=2)  # [F, 4 n, 8]
         return torch.cat([both, both])
+
+
+def trimmed(kernel: Tensor, positions: int) -> tuple[Tensor, int, int]:
+    """A kernel of 64 taps without those that only ever meet the zeros beyond the ends.
+
+    Returns:
+        The kernel, the lag of its first tap, and the length of a transform in which no two lags that occur
+        fall together: those of pairs of positions reach `positions - 1` either way.
+    """
+    before, after = (min(padding, positions - 1) for padding in PADDING)
+    length = ((positions - 1 + max(before, after)) // 16 + 1) * 16
+    return kernel[..., PADDING[0] - before : PADDING[0] + after + 1], -before, length
+
+
+def rising_distances(positions: int) -> Tensor:
+    """Distances of an even number of positions from their middle: 0.5, 1.5, …, `[positions / 2]`."""
+    return torch.arange(positions // 2) + 0.5
+
+
+def in_order(x: Tensor) -> Tensor:
+    """What the classifier takes, positions in their order and channels fastest.
+
+    Shape:
+        - x: `[2, 2, N, C]`
+        - Output: `[N, 4 C]`
+    """
+    return torch.stack([x[1, 1], x[1, 0], x[0, 0], x[0, 1]], dim=1).flatten(1)
+
+
+def pooled_sides(even: Tensor, odd: Tensor) -> Tensor:
+    """Larger of each two neighbours on both sides of the middle.
+
+    Shape:
+        - even, odd: `[P / 2, M]`, C and S of `pitch.fast.tables`
+        - Output: `[2, P / 4, M]`
+    """
+    pairs = (len(even) // 2, 2, even.shape[1])
+    pooled = even.new_empty(2, len(even) // 2, even.shape[1])
+    right = torch.add(even, odd).view(pairs)
+    torch.maximum(right[:, 0], right[:, 1], out=pooled[0])
+    left = even.sub_(odd).view(pairs)
+    torch.maximum(left[:, 0], left[:, 1], out=pooled[1])
+    return pooled
 
 
 class ScaledEnd(nn.Module):
@@ -187,5 +259,5 @@ class ScaledEnd(nn.Module):
         return pooled.add_(self.shift[channels]).clamp_(self.floor[channels], self.ceiling[channels])
 
 
-def _multiple_of_16_above(bound: int) -> int:
-    return (bound // 16 + 1) * 16
+# Distances of the inputs of layers 2 to 6, in the order in which they are stored.
+LAYER_DISTANCES = (FIRST_DISTANCES, *(rising_distances(FIRST_POSITIONS >> depth) for depth in range(2, 6)))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pitch.config import EngineName
 from pitch.constants import PITCH_BINS
-from pitch.fast.layers import FIRST_POSITIONS, FirstLayer, Layer
+from pitch.fast.layers import LAYER_DISTANCES, FirstLayer, Layer, in_order
 from pitch.model import Crepe
 
 # Frames that go through layers 2 to 6 at once: as many as keep layer 2 in the cache.
@@ -44,12 +44,8 @@ class FastCrepe(nn.Module):
         ]
         with torch.no_grad():
             self.first = FirstLayer(*pairs[0])  # type: ignore[arg-type]  # by name they are what they are
-            self.others = nn.Sequential(
-                *(
-                    Layer(convolution, normalization, FIRST_POSITIONS >> depth)  # type: ignore[arg-type]
-                    for depth, (convolution, normalization) in enumerate(pairs[1:], start=1)
-                )
-            )
+            layers = zip(pairs[1:], LAYER_DISTANCES, strict=True)
+            self.others = nn.Sequential(*(Layer(*pair, distances) for pair, distances in layers))  # type: ignore[arg-type]
         self.classifier = network.classifier
 
     @torch.no_grad()
@@ -61,6 +57,5 @@ class FastCrepe(nn.Module):
         return posteriors
 
     def _posteriors(self, frames: Tensor) -> Tensor:
-        x: Tensor = self.others(self.first(frames))  # [4, n, C]
-        logits: Tensor = self.classifier(x.transpose(0, 1).flatten(1))  # [n, 360]
+        logits: Tensor = self.classifier(in_order(self.others(self.first(frames))))  # [n, 360]
         return torch.sigmoid(logits)

@@ -9,8 +9,8 @@ The product of two complex numbers takes three real products (Gauss): with X = a
 
     k1 = (a + b) c,  k2 = a (d - c),  k3 = b (c + d):   Re Y = k1 - k3,  Im Y = k1 + k2.
 
-The sums behind the products are linear, so the inverse transform takes them in: its columns stand for k1,
-k2, k3.
+Positions count from the middle of the signal. That only turns the phases of X and Y alike, and pairs up
+positions that share their cosines and sines (`cosines_and_sines`).
 """
 
 import math
@@ -19,27 +19,38 @@ import torch
 from torch import Tensor
 
 
-def forward_table(positions: int, length: int) -> Tensor:
-    """Cosine rows and sine rows of the transform of `length` points, of which only the first are not zero.
+def cosines_and_sines(pairs: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the transform of `length` points at positions that come in pairs, +p and -p.
+
+    Positions are counted from the middle of the signal, so those of an even number of samples are halves:
+    0.5, 1.5, … With E = x[p] + x[-p] and O = x[p] - x[-p], the spectrum is Re X = cos E, Im X = -sin O: half
+    the products of a transform that does not know the pairs. The way back is the same: with the halves C and
+    S from `inverse_tables`, y[p] = C + S and y[-p] = C - S.
+
+    Args:
+        pairs: The positive positions.
+        length: Points of the transform, even.
 
     Shape:
-        - Output: `[2 * (length // 2 + 1), positions]`, float64
+        - pairs: `[K]`
+        - Output: twice `[length // 2 + 1, K]`, float64
     """
-    angles = _angles(length // 2 + 1, positions, length)
-    return torch.cat([torch.cos(angles), -torch.sin(angles)])
+    angles = 2 * math.pi * torch.outer(torch.arange(length // 2 + 1).double(), pairs.double()) / length
+    return torch.cos(angles), torch.sin(angles)
 
 
-def inverse_tables(positions: int, length: int) -> tuple[Tensor, Tensor]:
-    """Matrices that take the real and the imaginary parts of a spectrum to the first positions of its signal.
+def inverse_tables(pairs: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Matrices that take the real parts of a spectrum to C and the imaginary parts to S.
 
     Shape:
-        - Output: twice `[positions, length // 2 + 1]`, float64
+        - pairs: `[K]`
+        - Output: twice `[K, length // 2 + 1]`, float64
     """
-    angles = _angles(length // 2 + 1, positions, length).T
+    cosines, sines = cosines_and_sines(pairs, length)
     # All frequencies but the first and the last stand for their mirror images too.
     weight = torch.full((length // 2 + 1,), 2.0 / length, dtype=torch.float64)
     weight[0] = weight[-1] = 1.0 / length
-    return weight * torch.cos(angles), -weight * torch.sin(angles)
+    return weight * cosines.T, -weight * sines.T
 
 
 def correlation_spectrum(kernel: Tensor, first_lag: int, length: int) -> tuple[Tensor, Tensor]:
@@ -59,8 +70,3 @@ def correlation_spectrum(kernel: Tensor, first_lag: int, length: int) -> tuple[T
     wrapped[..., lags % length] = kernel.double()
     spectrum = torch.fft.rfft(wrapped).conj().movedim(-1, 0)
     return spectrum.real, spectrum.imag
-
-
-def _angles(rows: int, columns: int, length: int) -> Tensor:
-    turns = torch.outer(torch.arange(rows), torch.arange(columns)) % length
-    return 2 * math.pi * turns.double() / length

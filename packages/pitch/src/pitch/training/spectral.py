@@ -8,9 +8,10 @@ statistics, which therefore have to be good before training starts (`pitch.train
 import torch
 from torch import Tensor, nn
 
-from pitch.fast.layers import FIRST_POSITIONS, FirstLayer
-from pitch.fast.tables import forward_table, inverse_tables
-from pitch.model import PADDING, Crepe
+from pitch.capacities import CONV_KERNELS
+from pitch.fast.layers import LAYER_DISTANCES, FirstLayer, in_order, rising_distances, trimmed
+from pitch.fast.tables import cosines_and_sines, inverse_tables
+from pitch.model import Crepe
 
 
 class SpectralCrepe(nn.Module):
@@ -32,64 +33,66 @@ class SpectralCrepe(nn.Module):
         self.network = network
         with torch.no_grad():
             self.first = FirstLayer(network.get_submodule("conv1"), network.get_submodule("conv1_BN"))  # type: ignore[arg-type]
-        self.layers = nn.ModuleList(_SpectralLayer(FIRST_POSITIONS >> depth) for depth in range(1, 6))
+        self.layers = nn.ModuleList(_SpectralLayer(distances) for distances in LAYER_DISTANCES)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Logits of the pitch posteriors."""
         with torch.no_grad():
-            x = self.first(frames)  # [128, N, C]
+            x = self.first(frames)  # [2, 64, N, C]
         for number, layer in enumerate(self.layers, start=2):
             convolution = self.network.get_submodule(f"conv{number}")
             normalization = self.network.get_submodule(f"conv{number}_BN")
             x = layer(x, convolution, normalization)
-        logits: Tensor = self.network.classifier(x.transpose(0, 1).flatten(1))
+        logits: Tensor = self.network.classifier(in_order(x))
         return logits
 
 
 class _SpectralLayer(nn.Module):
     """Convolution, ReLU, BatchNorm and max-pool of layers 2 to 6, as in `pitch.fast.layers.Layer`."""
 
-    analysis: Tensor
-    kernel_analysis: Tensor
-    synthesis: Tensor
+    cosines: Tensor
+    sines: Tensor
+    to_even: Tensor
+    to_odd: Tensor
+    kernel_table: Tensor
 
-    def __init__(self, positions: int) -> None:
+    def __init__(self, distances: Tensor) -> None:
         super().__init__()
-        before, after = (min(padding, positions - 1) for padding in PADDING)
-        self.taps = slice(PADDING[0] - before, PADDING[0] + after + 1)
-        # Long enough that no two lags that occur fall together (`pitch.fast.tables`).
-        length = ((positions - 1 + max(before, after)) // 16 + 1) * 16
+        positions = 2 * len(distances)
+        taps, first_lag, length = trimmed(torch.arange(CONV_KERNELS[1]), positions)
+        self.taps = taps.tolist()
         self.frequencies = length // 2 + 1
-        # The spectrum of the reversed kernel: lag e of the correlation is tap e + before.
-        lags = torch.arange(-before, after + 1)
-        angles = 2 * torch.pi * (torch.outer(torch.arange(self.frequencies), lags) % length).double() / length
-        kernel_analysis = torch.cat([torch.cos(angles), torch.sin(angles)])  # [2 F, taps], of conj(W)
-        back_real, back_imaginary = inverse_tables(positions, length)
-        self.register_buffer("analysis", forward_table(positions, length).float(), persistent=False)
-        self.register_buffer("kernel_analysis", kernel_analysis.float(), persistent=False)
-        synthesis = torch.cat([back_real + back_imaginary, back_imaginary, -back_real], dim=1)
-        self.register_buffer("synthesis", synthesis.float(), persistent=False)
+        lags = first_lag + torch.arange(len(taps))
+        kernel_table = torch.cat(cosines_and_sines(lags, length))  # conj(W): the sines keep their sign
+        cosines, sines = cosines_and_sines(distances, length)
+        to_even, to_odd = inverse_tables(rising_distances(positions), length)
+        tables = {"cosines": cosines, "sines": -sines, "to_even": to_even, "to_odd": to_odd}
+        for name, table in {**tables, "kernel_table": kernel_table}.items():
+            self.register_buffer(name, table.float().contiguous(), persistent=False)
 
     def forward(self, x: Tensor, convolution: nn.Module, normalization: nn.Module) -> Tensor:
-        """The layer's output, `[P / 2, N, C']` from `[P, N, C]`."""
+        """The layer's output, `[2, P / 4, N, C']` from `[2, P / 2, N, C]`."""
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(normalization, nn.BatchNorm2d)
         assert normalization.running_var is not None
         assert normalization.running_mean is not None
         assert convolution.bias is not None
-        positions, batch, channels = x.shape
+        _, pairs, batch, channels = x.shape
         f = self.frequencies
-        kernel = convolution.weight[:, :, self.taps, 0].permute(2, 1, 0)  # [taps, C, C']
+        kernel = convolution.weight[:, :, self.taps[0] : self.taps[-1] + 1, 0].permute(
+            2, 1, 0
+        )  # [taps, C, C']
         outputs = kernel.shape[2]
-        spectrum = (self.kernel_analysis @ kernel.flatten(1)).view(2, f, channels, outputs)
-        real, imaginary = spectrum[0], spectrum[1]
+        real, imaginary = (self.kernel_table @ kernel.flatten(1)).view(2, f, channels, outputs)
         weights = torch.cat([real, imaginary - real, real + imaginary])  # [3 F, C, C']
-        transformed = (self.analysis @ x.flatten(1)).view(2, f, batch, channels)
-        signals = torch.cat([transformed[0] + transformed[1], transformed[0], transformed[1]])
-        products = torch.bmm(signals, weights)  # [3 F, N, C']
-        y = (self.synthesis @ products.flatten(1)).view(positions // 2, 2, batch, outputs)
+        cosine_part = (self.cosines @ (x[0] + x[1]).flatten(1)).view(f, batch, channels)
+        sine_part = (self.sines @ (x[0] - x[1]).flatten(1)).view(f, batch, channels)
+        signals = torch.cat([cosine_part + sine_part, cosine_part, sine_part])
+        first, second, third = torch.bmm(signals, weights).view(3, f, -1)  # [F, N C'] each
+        even, odd = self.to_even @ (first - third), self.to_odd @ (first + second)
+        y = torch.stack([even + odd, even - odd]).view(2, pairs // 2, 2, batch, outputs)
         scale = normalization.weight * torch.rsqrt(normalization.running_var + normalization.eps)
         offset = normalization.bias - normalization.running_mean * scale
         # ReLU and BatchNorm rise or fall with their input by the scale's sign; see `pitch.fast.layers`.
-        pooled = torch.where(scale > 0, y.amax(dim=1), y.amin(dim=1))
+        pooled = torch.where(scale > 0, y.amax(dim=2), y.amin(dim=2))
         return torch.relu(pooled + convolution.bias) * scale + offset
