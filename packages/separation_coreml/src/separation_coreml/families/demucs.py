@@ -19,10 +19,20 @@ from typing import Any
 import torch
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
+from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
+from demucs.states import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
 from audio_io.errors import ConfigError
+from separation_coreml.checkpoints import (
+    CheckpointError,
+    WeightFile,
+    check_fit,
+    fill,
+    only_file,
+    read_checkpoint,
+)
 from separation_coreml.families.base import Separator, StftSettings
 from separation_coreml.registry import ModelSpec
 
@@ -70,11 +80,16 @@ class HybridSeparator(Separator):
         self.stems = tuple(sources if stems is None else stems)
         self._picked = [sources.index(stem) for stem in self.stems]
         self.segment, self.overlap = segment, overlap
+        self._has_fixed_length = isinstance(model, HTDemucs) and model.use_train_segment
         n_fft = int(model.nfft)  # type: ignore[arg-type]  # as above
         self.stft = StftSettings(n_fft, n_fft // 4, n_fft, normalized=True, note=STFT_NOTE)
-        self._has_fixed_length = isinstance(model, HTDemucs) and model.use_train_segment
-        if self._has_fixed_length:
-            model.segment = Fraction(segment, sample_rate)  # type: ignore[assignment]  # as above
+        self.adopt(model)
+
+    def adopt(self, model: nn.Module) -> None:
+        """Use another network of the same configuration."""
+        if isinstance(model, HTDemucs):
+            model.segment = Fraction(self.segment, self.sample_rate)
+        self.model = model
 
     def forward(self, waveform: Tensor) -> Tensor:
         """The model's own `forward`; see `Separator`."""
@@ -210,5 +225,45 @@ def build(spec: ModelSpec, segment: int) -> Separator:
 
 
 def load(separator: Separator, spec: ModelSpec, checkpoint: Path | None) -> None:
-    """Put trained weights into a separator of this family."""
-    raise NotImplementedError
+    """Put trained weights into a separator of this family.
+
+    Args:
+        separator: From `build`.
+        spec: Its model.
+        checkpoint: A file as demucs publishes it (`.th`, `.safetensors`) or a plain state dict; for a bag, a
+            folder with the files of all its members under their published names. None for the official
+            files.
+
+    Raises:
+        FileError: If a file cannot be read or is of another model.
+        WeightsNotFoundError: If the official files are not to be had.
+    """
+    members = separator.members if isinstance(separator, Bag) else [separator]
+    for member, signature in zip(members, spec.options["signatures"], strict=True):
+        assert isinstance(member, HybridSeparator)
+        member.adopt(_read_model(member.model, signature, checkpoint, spec))
+
+
+def official_file(signature: str) -> WeightFile:
+    """The file of a signature, from the list that comes with the package demucs."""
+    url = _parse_remote_files(REMOTE_ROOT / "files.txt")[signature]
+    return WeightFile(url, digest=url.rsplit("-", 1)[-1].removesuffix(".th"))
+
+
+def _read_model(model: nn.Module, signature: str, checkpoint: Path | None, spec: ModelSpec) -> nn.Module:
+    if checkpoint is None:
+        path = official_file(signature).fetch()
+    else:
+        path = only_file(checkpoint, f"{signature}*") if checkpoint.is_dir() else checkpoint
+    package = read_checkpoint(path, classes=(HTDemucs, HDemucs, Fraction))
+    if "klass" not in package:
+        fill(model, package, path, title=spec.name)
+        return model
+    if package["klass"] is not type(model):
+        raise CheckpointError(
+            path, f"a {package['klass'].__name__}", f"a {type(model).__name__} ({spec.name})"
+        )
+    check_fit(model, package["state"], path, title=spec.name)
+    # Settings that leave no trace in the shapes, such as the number of heads, are those of the file.
+    loaded: nn.Module = load_model(package)  # type: ignore[no-untyped-call]  # demucs has no types
+    return loaded
