@@ -59,7 +59,7 @@ class WeightFile:
         if self.size < RECORD_BYTES:
             raise FileError(path, f"a weight file of {self.size} bytes", f"at least {RECORD_BYTES}")
         self.bytes = np.memmap(path, dtype=np.uint8, mode="r")
-        _, version = HEADER.unpack_from(self.bytes)
+        _, version = HEADER.unpack(bytes(self.bytes[: HEADER.size]))
         if version != VERSION:
             raise FileError(path, f"version {version} of the weight format", f"version {VERSION}")
 
@@ -81,7 +81,7 @@ class WeightFile:
             raise FileError(
                 self.path, f"a record at byte {offset} of {self.size}", "a record inside the weight file"
             )
-        sentinel, code, size, start, _ = RECORD.unpack_from(self.bytes, offset)
+        sentinel, code, size, start, _ = RECORD.unpack(bytes(self.bytes[offset : offset + RECORD.size]))
         if sentinel != SENTINEL:
             raise FileError(self.path, f"no record at byte {offset}", "the mark of a record there")
         found, bits = RECORD_TYPES.get(code, (f"data type {code}", 0))
@@ -124,4 +124,5 @@ def decode(raw: npt.NDArray[np.uint8], dtype: str, count: int) -> Array:
     if dtype.startswith("uint"):
         return numbers
     half = 2 ** (bits - 1)
-    return (numbers.astype(np.int8) ^ half) - np.int8(half)
+    signed: Array = (numbers.astype(np.int8) ^ half) - np.int8(half)
+    return signed

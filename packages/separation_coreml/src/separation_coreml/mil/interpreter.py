@@ -10,7 +10,7 @@ float16 program shows the rounding of every stored value, not that of the sums i
 to the device. In float64 nothing is rounded: this is what the program would compute with exact arithmetic.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,9 +237,8 @@ def run_step(step: Step, environment: Environment, observer: Observer | None = N
             results = step.function(**arguments)
         except FAILURES as error:
             raise OperationError(step.operation, error) from error
-    if not isinstance(results, tuple | list):
-        results = (results,)
     kept: list[Tensor] = []
+    results = results if isinstance(results, tuple | list) else (results,)
     for tensor, (name, dtype, rounding) in zip(results, step.results, strict=True):
         settled = tensor if tensor.dtype is dtype else tensor.to(dtype)
         if rounding:
@@ -263,11 +262,11 @@ def _run_control(
     if step.operation.kind == "cond":
         chosen = first if bool(arguments["pred"]) else second
         return run_block(chosen, dict(environment), observer)
-    state: Iterable[Tensor] = arguments["loop_vars"]
+    state: Sequence[Tensor] = arguments["loop_vars"]
     while True:
         inner = {**environment, **_bound(first, state)}
         if not bool(run_block(first, inner)[0]):
-            return tuple(state)
+            return state
         state = run_block(second, {**environment, **_bound(second, state)}, observer)
 
 

@@ -1,7 +1,7 @@
 """A `.mlpackage` on disk: its manifest, its specification, and where its weight files are.
 
-Nothing in a package is trusted: every path that the manifest or the program names has to lead to a file inside
-the package.
+Nothing in a package is trusted: every path that the manifest or the program names has to lead to a file
+inside the package.
 """
 
 import json
@@ -59,7 +59,7 @@ def open_package(path: str | Path) -> Package:
     path = Path(path)
     model = _root_model(path)
     model_messages, _ = messages()
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships none
 
     specification = model_messages.Model()
     try:

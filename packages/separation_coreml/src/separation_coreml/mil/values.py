@@ -100,7 +100,7 @@ def _immediate(tensor: Any, declared: TensorType, package: Package) -> Constant:
         bits = PACKED_BITS.get(declared.dtype) or 8 * np.dtype(declared.dtype).itemsize
         if len(values) != (count * bits + 7) // 8:
             raise FileError(package.path, f"{len(values)} bytes for {declared}", f"{(count * bits + 7) // 8}")
-        return decode(np.frombuffer(values, np.uint8), declared.dtype, count).reshape(shape)
+        return decode(np.frombuffer(bytes(values), np.uint8), declared.dtype, count).reshape(shape)
     storage = "uint8" if declared.dtype.startswith("uint") else "int8"
     array = np.array(values, dtype=storage if declared.dtype in PACKED_BITS else declared.dtype)
     if array.size != count:

@@ -1,8 +1,8 @@
 """Activation functions."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.registry import operation
 

@@ -1,7 +1,7 @@
 """Attention."""
 
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.registry import operation
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.registry import operation
 

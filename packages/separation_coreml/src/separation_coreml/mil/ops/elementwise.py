@@ -61,10 +61,10 @@ CAST = {
 
 def _define_tables() -> None:
     def unary(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda x: function(x)
+        return lambda x: function(x)  # noqa: PLW0108 - MIL names the parameter
 
     def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-        return lambda x, y: function(x, y)
+        return lambda x, y: function(x, y)  # noqa: PLW0108 - MIL names the parameters
 
     for kind, function in UNARY.items():
         define(kind, unary(function))
@@ -115,7 +115,7 @@ def threshold(x: Tensor, alpha: Tensor) -> Tensor:
 def cast(x: Tensor, dtype: str) -> Tensor:
     """X as another type; the interpreter rounds to float16 itself, by the declared type of the output."""
     if dtype in {"uint16", "uint32"}:
-        return x.to(torch.int64) & (2 ** int(dtype.removeprefix("uint")) - 1)
+        return torch.bitwise_and(x.to(torch.int64), 2 ** int(dtype.removeprefix("uint")) - 1)
     target = CAST.get(dtype)
     if target is not None:
         return x.to(target)

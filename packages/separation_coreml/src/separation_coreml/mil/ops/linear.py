@@ -1,8 +1,8 @@
 """Products of matrices."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.registry import operation
 

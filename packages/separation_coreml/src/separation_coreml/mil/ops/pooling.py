@@ -3,14 +3,22 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.convolution import pad_explicitly, paddings
 from separation_coreml.mil.ops.registry import operation
 
-MAX: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+MAX: dict[int, Callable[..., Tensor]] = {
+    1: F.max_pool1d,
+    2: F.max_pool2d,
+    3: F.max_pool3d,
+}
+AVERAGE: dict[int, Callable[..., Tensor]] = {
+    1: F.avg_pool1d,
+    2: F.avg_pool2d,
+    3: F.avg_pool3d,
+}
 ATTRIBUTES = ("kernel_sizes", "strides", "pad_type", "pad", "ceil_mode")
 
 

@@ -92,7 +92,7 @@ def reduce_argmin(x: Tensor, axis: int = -1, keep_dims: bool = False, output_dty
 @operation("argsort", attributes=("axis", "ascending"))
 def argsort(x: Tensor, axis: int = -1, ascending: bool = False) -> Tensor:
     """Places of the elements in order; equal elements keep theirs."""
-    return torch.argsort(x, axis, descending=not ascending, stable=True)
+    return torch.argsort(x, stable=True, dim=axis, descending=not ascending)
 
 
 @operation(

@@ -3,8 +3,8 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.registry import operation
 
@@ -92,7 +92,7 @@ def split(
     """Pieces along an axis, of given sizes or of equal ones."""
     if split_sizes is None:
         split_sizes = [x.shape[axis] // (num_splits or 1)] * (num_splits or 1)
-    return x.split(split_sizes, axis)
+    return torch.split_with_sizes(x, split_sizes, axis)
 
 
 @operation("tile", attributes=("reps",), moves=True)

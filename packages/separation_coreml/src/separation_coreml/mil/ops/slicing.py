@@ -1,8 +1,8 @@
 """Parts of tensors by index, and padding."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from separation_coreml.mil.ops.convolution import pad_explicitly
 from separation_coreml.mil.ops.registry import operation
@@ -96,7 +96,7 @@ def pad(x: Tensor, pad: list[int], mode: str = "constant", constant_val: float =
     pairs = list(zip(pad[::2], pad[1::2], strict=True))
     if mode == "constant":
         return pad_explicitly(x, pairs, constant_val)
-    if not any(pad[:-2]) and 0 < x.dim() and x.is_floating_point():
+    if not any(pad[:-2]) and x.is_floating_point():
         flat = F.pad(x.reshape(1, -1, x.shape[-1]), pairs[-1], mode)
         return flat.reshape(*x.shape[:-1], -1)
     for axis, (before, after) in enumerate(pairs, start=x.dim() - len(pairs)):
