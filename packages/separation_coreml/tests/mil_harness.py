@@ -81,8 +81,8 @@ def run_cases(cases, folder):
         counts, arrays, specs = {}, {}, []
         for number, item in enumerate(chosen):
             for place, value in enumerate(item.inputs):
-                # Inputs are numbers; conditions are made of them inside the program.
-                array = value.astype(np.int32) if value.dtype == bool else value
+                # Inputs are arrays of numbers; conditions and scalars are made of them inside the program.
+                array = np.atleast_1d(value.astype(np.int32) if value.dtype == bool else value)
                 arrays[f"i{number}_{place}"] = torch.tensor(array)
                 specs.append(mb.TensorSpec(array.shape, dtype=TYPES[array.dtype.name]))
 
@@ -90,10 +90,11 @@ def run_cases(cases, folder):
             remaining, results = list(inputs), []
             for item in chosen:
                 arguments = [remaining.pop(0) for _ in item.inputs]
-                arguments = [
-                    mb.cast(x=argument, dtype="bool") if value.dtype == bool else argument
-                    for argument, value in zip(arguments, item.inputs, strict=True)
-                ]
+                for place, value in enumerate(item.inputs):
+                    if value.dtype == bool:
+                        arguments[place] = mb.cast(x=arguments[place], dtype="bool")
+                    if value.ndim == 0:
+                        arguments[place] = mb.squeeze(x=arguments[place])
                 result = item.build(*arguments)
                 result = result if isinstance(result, tuple | list) else (result,)
                 counts[item.name] = len(result)

@@ -1,8 +1,8 @@
 """The weight file of a package: a header, then records of one tensor each.
 
-A record is 64 bytes of metadata (sentinel, data type, size in bytes, offset of the data, padding in bits) and,
-elsewhere in the file, the data, little endian. Numbers of less than a byte are packed from the lowest bit up.
-The layout is that of coremltools' `MILBlob` storage, version 2; every number read from the file is checked
+A record is 64 bytes of metadata (sentinel, data type, size in bytes, offset of the data, padding in bits)
+and, elsewhere in the file, the data, little endian. Numbers of less than a byte are packed from the lowest
+bit up. The layout is that of `MILBlob` storage, version 2; every number read from the file is checked
 against the file's size before it is used.
 """
 

@@ -1,13 +1,13 @@
 """Runs a program with torch.
 
-When a program is loaded, its constants are decompressed and brought into torch's types once, and every operation
-becomes a `Step`: a function, its constant arguments, and the names of those that are computed. Running it is
-then one Python call an operation; a value is freed after its last use.
+When a program is loaded, its constants are decompressed and brought into torch's types once, and every
+operation becomes a `Step`: a function, its constant arguments, and the names of those that are computed.
+Running it is then one Python call an operation; a value is freed after its last use.
 
 Arithmetic. Every floating-point value is held in one type, float32 unless another is asked for; the result of
 an operation that the program declares as float16 is rounded to float16 (moves of data need no rounding). So a
-float16 program shows the rounding of every stored value, not that of the sums inside an operation, which is up
-to the device. In float64 nothing is rounded: this is what the program would compute with exact arithmetic.
+float16 program shows the rounding of every stored value, not that of the sums inside an operation, which is
+up to the device. In float64 nothing is rounded: this is what the program would compute with exact arithmetic.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +45,6 @@ INTEGERS = {
 FAILURES = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, KeyError, AssertionError)
 
 Environment = dict[str, Any]
-Observer = Callable[[Operation, tuple[Tensor, ...]], None]
 
 
 class OperationError(Exception):
@@ -202,27 +201,24 @@ class Compiler:
         return INTEGERS[value.type.dtype]
 
 
-def run_block(
-    block: CompiledBlock, environment: Environment, observer: Observer | None = None
-) -> list[Tensor]:
+def run_block(block: CompiledBlock, environment: Environment) -> list[Tensor]:
     """Run the steps of a block.
 
     Args:
         block: What to run.
         environment: The values known at its start; changed.
-        observer: Told each operation with its outputs, right after it ran.
 
     Returns:
         The outputs, in order.
     """
     environment.update(block.constants)
     for step in block.steps:
-        run_step(step, environment, observer)
+        run_step(step, environment)
     return [environment[name] for name in block.outputs]
 
 
-def run_step(step: Step, environment: Environment, observer: Observer | None = None) -> None:
-    """Run one step, and forget the values that were used for the last time."""
+def run_step(step: Step, environment: Environment) -> tuple[Tensor, ...]:
+    """Run one step, forget the values that were used for the last time, and give its outputs."""
     arguments = dict(step.constants)
     for parameter, sources, plain in step.computed:
         values = [environment[source] if isinstance(source, str) else source for source in sources]
@@ -231,7 +227,7 @@ def run_step(step: Step, environment: Environment, observer: Observer | None = N
         several = len(values) > 1 or parameter in {"values", "ref_tensors", "loop_vars"}
         arguments[parameter] = tuple(values) if several else values[0]
     if step.blocks:
-        results = _run_control(step, arguments, environment, observer)
+        results = _run_control(step, arguments, environment)
     else:
         try:
             results = step.function(**arguments)
@@ -245,29 +241,26 @@ def run_step(step: Step, environment: Environment, observer: Observer | None = N
             settled = settled.half().to(dtype)
         environment[name] = settled
         kept.append(settled)
-    if observer is not None:
-        observer(step.operation, tuple(kept))
     for name in step.last_uses:
         del environment[name]
+    return tuple(kept)
 
 
 def _control(**_: object) -> None:
     raise NotImplementedError("a control operation without blocks")
 
 
-def _run_control(
-    step: Step, arguments: Mapping[str, Any], environment: Environment, observer: Observer | None
-) -> Iterable[Tensor]:
+def _run_control(step: Step, arguments: Mapping[str, Any], environment: Environment) -> Iterable[Tensor]:
     first, second = step.blocks
     if step.operation.kind == "cond":
         chosen = first if bool(arguments["pred"]) else second
-        return run_block(chosen, dict(environment), observer)
+        return run_block(chosen, dict(environment))
     state: Sequence[Tensor] = arguments["loop_vars"]
     while True:
         inner = {**environment, **_bound(first, state)}
         if not bool(run_block(first, inner)[0]):
             return state
-        state = run_block(second, {**environment, **_bound(second, state)}, observer)
+        state = run_block(second, {**environment, **_bound(second, state)})
 
 
 def _bound(block: CompiledBlock, values: Iterable[Tensor]) -> Environment:

@@ -1,6 +1,6 @@
 """A converted model as something that runs, with torch, on any platform."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from separation_coreml.mil.interpreter import (
     CompiledBlock,
     Compiler,
     Environment,
-    Observer,
     OperationError,
     check_operations,
     run_block,
+    run_step,
 )
 from separation_coreml.mil.reader import Package, open_package
 from separation_coreml.mil.values import TensorType
@@ -91,6 +91,7 @@ class Program:
                 self.path, "inputs or outputs that the program does not have", "a description of the program"
             )
 
+    @torch.no_grad()
     def run(self, **tensors: Tensor) -> dict[str, Tensor]:
         """Compute the outputs.
 
@@ -104,18 +105,39 @@ class Program:
             ConfigError: If an input is missing, unknown, or of another shape or kind.
             FileError: If an operation cannot be computed as the program says.
         """
-        return self.observe(tensors, None)
-
-    @torch.no_grad()
-    def observe(self, tensors: Mapping[str, Tensor], observer: Observer | None) -> dict[str, Tensor]:
-        """Like `run`; `observer` is called with every operation and its outputs as they are computed."""
         try:
-            results = run_block(self._block, self._environment(tensors), observer)
+            results = run_block(self._block, self._environment(tensors))
         except OperationError as error:
-            found = f"{error.operation}, which cannot be computed ({error})"
-            raise FileError(self.path, found, "a valid program") from error
+            raise self._broken(error) from error
         by_name = dict(zip(self._block.outputs, results, strict=True))
         return {feature.name: by_name[feature.name] for feature in self.outputs}
+
+    @torch.no_grad()
+    def trace(self, **tensors: Tensor) -> Iterator[tuple[Operation, tuple[Tensor, ...]]]:
+        """Run the program one operation at a time.
+
+        Args:
+            tensors: As `run` takes them.
+
+        Yields:
+            Each operation with its outputs, in the order of `operations`.
+
+        Raises:
+            ConfigError: As `run` does.
+            FileError: As `run` does.
+        """
+        environment = self._environment(tensors)
+        environment.update(self._block.constants)
+        for step in self._block.steps:
+            try:
+                values = run_step(step, environment)
+            except OperationError as error:
+                raise self._broken(error) from error
+            yield step.operation, values
+
+    def _broken(self, error: OperationError) -> FileError:
+        found = f"{error.operation}, which cannot be computed ({error})"
+        return FileError(self.path, found, "a valid program")
 
     def _environment(self, tensors: Mapping[str, Tensor]) -> Environment:
         names = [feature.name for feature in self.inputs]

@@ -1,7 +1,7 @@
 """Interpolation along the last axes.
 
-An axis of `size` elements is read at `count` points; which points these are is what the sampling modes differ in
-(coremltools' documentation of `resize_bilinear`).
+An axis of `size` elements is read at `count` points; which points these are is what the sampling modes
+differ in (coremltools' documentation of `resize_bilinear`).
 """
 
 import torch
