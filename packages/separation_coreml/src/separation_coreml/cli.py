@@ -4,12 +4,16 @@ import argparse
 from collections.abc import Sequence
 
 from audio_io import cli
+from separation_coreml.commands import (
+    models,
+    separate,
+)
 
-DESCRIPTION = """\
-Source-separation models converted to Core ML, with proof that the result is the same model.
-
-No commands yet: this release holds the package's place in the workspace,
-with its dependencies resolved and locked."""
+DESCRIPTION = "Source-separation models converted to Core ML, with proof that the result is the same model."
+COMMANDS = (
+    models,
+    separate,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,4 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser, for the command itself and its documentation."""
-    return cli.build_parser("separation-coreml", DESCRIPTION)
+    parser = cli.build_parser("separation-coreml", DESCRIPTION)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_command(commands)
+    return parser

@@ -1,7 +1,8 @@
 """What every separator looks like from outside: waveform in, stems out, and the network between two STFTs."""
 
+import json
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,18 @@ class Separator(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Stems of a mixture; see the class."""
         return self.synthesis(self.core(*self.analysis(waveform)), waveform.shape[-1])
+
+    def metadata(self) -> dict[str, str]:
+        """What an app that runs the converted model has to know, as texts; `engines` reads them back."""
+        texts = {
+            "stems": ",".join(self.stems),
+            "sample_rate": str(self.sample_rate),
+            "channels": str(self.channels),
+            "segment": str(self.segment),
+            "overlap": str(self.overlap),
+            "normalize": str(self.normalize).lower(),
+        }
+        return texts if self.stft is None else {**texts, "stft": json.dumps(asdict(self.stft))}
 
     @abstractmethod
     def analysis(self, waveform: Tensor) -> tuple[Tensor, ...]:

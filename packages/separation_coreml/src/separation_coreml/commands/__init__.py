@@ -1,0 +1,1 @@
+"""The commands of `separation-coreml`, one module each."""

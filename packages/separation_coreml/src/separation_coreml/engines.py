@@ -1,0 +1,215 @@
+"""What runs a separator on one segment: PyTorch, ONNX Runtime, the interpreter of ML programs, Core ML.
+
+A model is a name of the registry, or a converted file: `.onnx` or `.mlpackage`. A converted file tells its
+stems, rate and segment by the metadata that `Separator.metadata` has put there.
+"""
+
+import contextlib
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from audio_io.errors import ConfigError, FileError
+from separation_coreml import registry
+from separation_coreml.families.base import Separator
+
+EngineName = Literal["auto", "torch", "onnx", "mil", "coreml"]
+_KEYS = ("stems", "sample_rate", "channels", "segment", "overlap", "normalize")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model that can be run on segments.
+
+    Attributes:
+        name: Which engine it is.
+        stems: What it gives, in order.
+        sample_rate: In Hz.
+        channels: Of the mixture and of each stem.
+        segment: Length in samples that `run` takes, no more and no less.
+        overlap: Share of a segment that the next one should cover again.
+        normalize: Whether a song is to be brought to mean 0 and standard deviation 1 before.
+        run: From a segment of the mixture to its stems.
+
+    Shape:
+        - input of `run`: `[channels, segment]`
+        - output of `run`: `[stems, channels, segment]`
+    """
+
+    name: str
+    stems: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    segment: int
+    overlap: float
+    normalize: bool
+    run: Callable[[Tensor], Tensor]
+
+
+def load_engine(
+    model: str | Path,
+    engine: EngineName = "auto",
+    *,
+    weights: registry.Weights = "official",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    segment_seconds: float | None = None,
+    device: str | torch.device = "cpu",
+) -> Engine:
+    """The engine for a model.
+
+    Args:
+        model: A name of the registry, an `.onnx` or an `.mlpackage`.
+        engine: `auto` takes PyTorch for a name, ONNX Runtime for `.onnx`, and for `.mlpackage` Core ML where
+            there is one (macOS) and the interpreter elsewhere.
+        weights: For a name, as for `registry.build`.
+        seed: As for `registry.build`.
+        checkpoint: As for `registry.build`.
+        segment_seconds: As for `registry.build`; a converted file has the segment it was converted with.
+        device: Where PyTorch computes.
+
+    Raises:
+        ConfigError: If model and engine do not fit each other, or the engine is not on this machine.
+        FileError: If a file cannot be used.
+        WeightsNotFoundError: If official weights are not to be had.
+    """
+    suffix = Path(model).suffix.lower()
+    package = "coreml" if platform.system() == "Darwin" else "mil"
+    if engine == "auto":
+        engine = "onnx" if suffix == ".onnx" else package if suffix == ".mlpackage" else "torch"  # type: ignore[assignment]
+    expected = {"torch": "", "onnx": ".onnx", "mil": ".mlpackage", "coreml": ".mlpackage"}[engine]
+    if expected and suffix != expected:
+        raise ConfigError("model", repr(str(model)), f"a converted model ({expected}) for engine {engine}")
+    if engine == "torch":
+        separator = registry.build(
+            str(model), weights=weights, seed=seed, checkpoint=checkpoint, segment_seconds=segment_seconds
+        )
+        return torch_engine(separator, device)
+    if segment_seconds is not None:
+        raise ConfigError(
+            "segment_seconds", segment_seconds, "nothing: a converted model has its own segment"
+        )
+    if not Path(model).exists():
+        raise FileError(model, "nothing", f"a converted model ({expected})")
+    return {"onnx": _onnx_engine, "mil": _mil_engine, "coreml": _coreml_engine}[engine](Path(model))
+
+
+def torch_engine(separator: Separator, device: str | torch.device = "cpu") -> Engine:
+    """PyTorch, in evaluation mode."""
+    separator = separator.to(device).eval()
+
+    @torch.inference_mode()
+    def run(segment: Tensor) -> Tensor:
+        with _mha_without_fast_path():
+            stems: Tensor = separator(segment[None].to(device))[0].cpu()
+            return stems
+
+    return Engine(
+        "torch",
+        separator.stems,
+        separator.sample_rate,
+        separator.channels,
+        separator.segment,
+        separator.overlap,
+        separator.normalize,
+        run,
+    )
+
+
+@contextlib.contextmanager
+def _mha_without_fast_path() -> Iterator[None]:
+    """The fused attention of `nn.MultiheadAttention` is slower on CPU: htdemucs takes 1.1 times as long."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(value=False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(value=before)
+
+
+def _onnx_engine(path: Path) -> Engine:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            "engine", "'onnx' without the package onnxruntime", "pip install 'separation-coreml[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes have no common base
+        raise FileError(path, "a file that ONNX Runtime cannot load", "an ONNX model") from error
+    names = [value.name for value in session.get_inputs()]
+    metadata = session.get_modelmeta().custom_metadata_map
+
+    def run(segment: Tensor) -> Tensor:
+        outputs = session.run(None, {names[0]: segment[None].numpy()})
+        return torch.from_numpy(outputs[0])[0]
+
+    return _converted("onnx", path, metadata, len(names), len(session.get_outputs()), run)
+
+
+def _mil_engine(path: Path) -> Engine:
+    from separation_coreml.mil import load_program
+
+    program = load_program(path)
+    names = [value.name for value in program.inputs]
+
+    def run(segment: Tensor) -> Tensor:
+        (stems,) = program.run(**{names[0]: segment[None]}).values()
+        return stems[0].float()
+
+    return _converted("mil", path, program.metadata, len(names), len(program.outputs), run)
+
+
+def _coreml_engine(path: Path) -> Engine:
+    if platform.system() != "Darwin":
+        expected = "macOS, or engine mil, which runs anywhere"
+        raise ConfigError("engine", f"'coreml' on {platform.system()}", expected)
+    import coremltools
+
+    model = coremltools.models.MLModel(str(path))
+    description: Any = model.get_spec().description
+    names = [value.name for value in description.input]
+
+    def run(segment: Tensor) -> Tensor:
+        (stems,) = model.predict({names[0]: segment[None].numpy()}).values()
+        return torch.from_numpy(stems)[0].float()
+
+    metadata = dict(model.user_defined_metadata)
+    return _converted("coreml", path, metadata, len(names), len(description.output), run)
+
+
+def _converted(
+    name: str,
+    path: Path,
+    metadata: Mapping[str, str],
+    inputs: int,
+    outputs: int,
+    run: Callable[[Tensor], Tensor],
+) -> Engine:
+    if (inputs, outputs) != (1, 1):
+        found = f"a model with {inputs} inputs and {outputs} outputs"
+        raise FileError(path, found, "one from waveform to stems (converted without --io core)")
+    missing = [key for key in _KEYS if key not in metadata]
+    if missing:
+        raise FileError(path, f"no {missing[0]!r} in its metadata", "a model converted by separation-coreml")
+    try:
+        return Engine(
+            name,
+            tuple(metadata["stems"].split(",")),
+            int(metadata["sample_rate"]),
+            int(metadata["channels"]),
+            int(metadata["segment"]),
+            float(metadata["overlap"]),
+            metadata["normalize"] == "true",
+            run,
+        )
+    except ValueError as error:
+        raise FileError(path, f"metadata that is no number ({error})", "rate, segment and overlap") from error
