@@ -7,12 +7,14 @@ from audio_io import cli
 from separation_coreml.commands import (
     models,
     separate,
+    verify,
 )
 
 DESCRIPTION = "Source-separation models converted to Core ML, with proof that the result is the same model."
 COMMANDS = (
     models,
     separate,
+    verify,
 )
 
 
