@@ -73,7 +73,7 @@ def capture(module: nn.Module, example_inputs: Sequence[Tensor], *, how: How = "
     Args:
         module: Any module whose inputs and outputs are real tensors, or a `Realized` one.
         example_inputs: Inputs of the shapes that the graph shall take.
-        how: `torch.jit.trace`, or `torch.export` (decomposed to core ATen operations).
+        how: `torch.jit.trace`, or `torch.export`.
 
     Returns:
         A TorchScript module or an `ExportedProgram`; no value in it is complex.
@@ -92,7 +92,8 @@ def capture(module: nn.Module, example_inputs: Sequence[Tensor], *, how: How = "
             left = _complex_in_trace(program)
         else:
             program = torch.export.export(realized, inputs, strict=False)
-            program = program.run_decompositions(_decompositions())
+            # Functional, but not taken apart: coremltools converts the operations of the model better whole.
+            program = _without_aliases(program.run_decompositions({}))
             left = _complex_in_export(program)
     if left:
         raise RealizeError(f"{left[0]}: found a complex value in the captured graph, expected none")
@@ -139,10 +140,16 @@ def _compare(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> None:
             )
 
 
-def _decompositions() -> dict[object, object]:
-    """Core ATen, without taking apart what coremltools converts better whole."""
-    table = torch.export.default_decompositions()
-    return dict(table.items())
+def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Second names for a tensor, which functionalisation leaves and coremltools does not know, taken out."""
+    for node in list(program.graph.nodes):
+        if node.op == "call_function" and node.target is torch.ops.aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+        elif node.op == "call_function" and node.target is torch.ops.aten._assert_tensor_metadata.default:
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
+    return program
 
 
 def _complex_in_trace(program: torch.jit.ScriptModule) -> list[str]:

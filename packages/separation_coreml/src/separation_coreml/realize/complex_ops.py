@@ -166,7 +166,7 @@ def _scattering(name: str) -> Callable[..., Pair]:
     return apply
 
 
-for _name in ("scatter", "scatter_add", "index_add", "index_copy"):
+for _name in ("scatter", "scatter_add", "index_add"):
     OPERATIONS[_name] = _scattering(_name)
 
 
@@ -296,7 +296,7 @@ def _pow(a: Value, exponent: Value) -> Value:
 def _sqrt(a: Pair) -> Pair:
     # The branch without cancellation: sqrt((|z| + |re|) / 2) is one part, im / 2 over it the other.
     large = torch.sqrt((_abs(a) + a.re.abs()) / 2)
-    small = a.im.abs() / torch.where(large > 0, 2 * large, torch.ones_like(large))
+    small = a.im.abs() / (2 * large).masked_fill(large == 0, 1.0)
     right = a.re >= 0
     re, im = torch.where(right, large, small), torch.where(right, small, large)
     return Pair(re, torch.where(a.im < 0, -im, im))
@@ -330,7 +330,7 @@ def _angle(a: Pair) -> Tensor:
 @operation("sgn")
 def _sgn(a: Pair) -> Pair:
     size = _abs(a)
-    safe = torch.where(size > 0, size, torch.ones_like(size))
+    safe = size.masked_fill(size == 0, 1.0)
     return Pair(a.re / safe, a.im / safe)
 
 

@@ -14,6 +14,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 
 import torch
 from audio_io.tracing import sizes
@@ -126,6 +127,9 @@ class RealMode(TorchFunctionMode):
                 result = rewrite(self.constants, *args, **kwargs)
             if result is not NotImplemented:
                 return result
+        if isinstance(func, FunctionType) and func.__module__ == torch.nn.functional.__name__:
+            with self:
+                return _opened(func)(*args, **kwargs)
         result = func(*args, **kwargs)
         for leaf in leaves(result):
             if isinstance(leaf, Tensor):
@@ -282,6 +286,22 @@ def _is_complex(name: str, args: Args, kwargs: Kwargs) -> bool:
 def _is_tall(name: str, args: Args, kwargs: Kwargs) -> bool:
     tall = any(isinstance(leaf, Tall) for leaf in leaves((args, kwargs)))
     return tall or tall_ops.rank_after(name, args, kwargs) > MAX_RANK
+
+
+def _opened(func: FunctionType) -> FunctionType:
+    """A function of torch.nn.functional that does not hand itself to the mode, so that the mode sees its inside.
+
+    Otherwise the sizes that it computes with would be traced, which coremltools cannot follow.
+    """
+
+    def never(*_: Value) -> bool:
+        return False
+
+    names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    namespace = {**func.__globals__, **dict.fromkeys(names, never)}
+    copy = FunctionType(func.__code__, namespace, func.__name__, func.__defaults__, func.__closure__)
+    copy.__kwdefaults__ = func.__kwdefaults__
+    return copy
 
 
 def _check(result: Tensor, func: Function) -> None:

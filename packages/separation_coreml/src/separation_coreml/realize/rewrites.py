@@ -25,6 +25,29 @@ def _rewrite(name: str) -> Callable[[Callable[..., Value]], Callable[..., Value]
     return enter
 
 
+@_rewrite("mT")
+def _matrix_transpose(constants: Constants, x: Tensor) -> Tensor:  # noqa: ARG001
+    return x.transpose(-1, -2)
+
+
+@_rewrite("T")
+def _transpose(constants: Constants, x: Tensor) -> Tensor:  # noqa: ARG001
+    return x.permute(*range(x.dim() - 1, -1, -1))
+
+
+@_rewrite("atan2")
+def _atan2(constants: Constants, y: Tensor, x: Tensor) -> Tensor:  # noqa: ARG001
+    # coremltools' own gives 0 for an angle of pi, and divides by x however small. Here the quotient is at most
+    # 1, and the octant comes from comparisons.
+    width, height = x.abs(), y.abs()
+    longer = torch.maximum(width, height)
+    quotient = torch.minimum(width, height) / longer.masked_fill(longer == 0, 1.0)
+    angle = torch.atan(quotient)
+    angle = torch.where(height > width, math.pi / 2 - angle, angle)
+    angle = torch.where(x < 0, math.pi - angle, angle)
+    return torch.where(y < 0, -angle, angle)
+
+
 @_rewrite("unfold")
 def _unfold(constants: Constants, x: Tensor, *args: Value, **kwargs: Value) -> Value:  # noqa: ARG001
     if len(args) != 3 or not all(isinstance(arg, int) for arg in args):
