@@ -76,7 +76,7 @@ def test_damaged_and_absent_weights_are_told_apart(quick, capsys, monkeypatch, t
         "name": "extra export",
         "state": "missing",
         "found": "ONNX files: onnx, onnxruntime, onnxscript not installed",
-        "advice": "pip install 'pitch[export]'",
+        "advice": "run with the extra: uv run --package pitch --extra export",
         "values": {},
     }
 

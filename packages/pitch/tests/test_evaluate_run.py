@@ -126,7 +126,7 @@ def test_resynthesised_recordings_have_the_pitch_they_were_made_with():
 def test_without_pyworld_one_sentence_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setattr(extras, "missing_modules", lambda extra: ["pyworld"])
     assert cli.main(["evaluate", "--resynthesize", str(demo.recording())]) == 2
-    assert "pip install 'pitch[world]'" in capsys.readouterr().err
+    assert "uv run --package pitch --extra world" in capsys.readouterr().err
 
 
 def test_the_command_writes_reports_that_agree(tmp_path, capsys):

@@ -252,7 +252,9 @@ def test_without_the_extra_the_message_names_it(tmp_path, monkeypatch):
     )
     with pytest.raises(MissingExtraError) as caught:
         export_model(tmp_path / "m.onnx", ExportConfig("tiny"))
-    assert str(caught.value) == ("format onnx: onnxscript is not installed; run: pip install 'pitch[export]'")
+    assert str(caught.value) == (
+        "format onnx: onnxscript is not installed; run with the extra: uv run --package pitch --extra export"
+    )
 
 
 def test_the_reader_runs_what_the_writer_wrote(tmp_path):

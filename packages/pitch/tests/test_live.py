@@ -147,7 +147,8 @@ def test_without_sounddevice_one_sentence_names_the_extra(capsys, monkeypatch):
     assert main(["live", *TINY]) == 2
     error = capsys.readouterr().err
     assert error == (
-        "pitch: error: the microphone needs the package sounddevice; run: pip install 'pitch[live]'\n"
+        "pitch: error: the microphone needs the package sounddevice; "
+        "run with the extra: uv run --package pitch --extra live\n"
     )
 
 

@@ -22,7 +22,7 @@ from pitch.capacities import CAPACITIES, CapacityName
 from pitch.config import TrackConfig
 from pitch.constants import SAMPLE_RATE, WINDOW_SIZE
 from pitch.core import normalize_frames
-from pitch.extras import EXTRAS, missing_modules
+from pitch.extras import EXTRAS, how_to_add, missing_modules
 from pitch.fast import FastCrepe
 from pitch.tracking import Tracker
 from pitch.weights import (
@@ -38,7 +38,7 @@ from pitch.weights import (
 # Greatest difference of the fast network's posteriors from the plain one's.
 TOLERANCE = 1e-5
 
-REINSTALL = "pip install --force-reinstall pitch"
+REINSTALL = "uv sync --package pitch --reinstall-package pitch"
 PACKAGES = (
     "pitch",
     "audio-io",
@@ -107,9 +107,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     except UserError as error:
         return Check(name, "failed", str(error), "see the message")
     except Exception as error:
-        return Check(
-            name, "failed", f"{type(error).__name__}: {error}", "pip install --force-reinstall pitch"
-        )
+        return Check(name, "failed", f"{type(error).__name__}: {error}", REINSTALL)
 
 
 @contextlib.contextmanager
@@ -252,7 +250,7 @@ def _extra(name: str) -> Check:
     label = f"extra {name}"
     if missing := missing_modules(name):
         found = f"{purpose}: {', '.join(missing)} not installed"
-        return Check(label, "missing", found, f"pip install 'pitch[{name}]'")
+        return Check(label, "missing", found, how_to_add(name))
     if name == "live":
         try:
             importlib.import_module("sounddevice")

@@ -26,6 +26,11 @@ def missing_modules(extra: str) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
+def how_to_add(extra: str) -> str:
+    """What to run. Not pip with this package's name: PyPI has another project of that name."""
+    return f"run with the extra: uv run --package pitch --extra {extra}"
+
+
 def require_extra(extra: str, purpose: str) -> None:
     """Refuse to go on without an extra.
 
@@ -38,6 +43,4 @@ def require_extra(extra: str, purpose: str) -> None:
     """
     if missing := missing_modules(extra):
         verb = "is" if len(missing) == 1 else "are"
-        raise MissingExtraError(
-            f"{purpose}: {', '.join(missing)} {verb} not installed; run: pip install 'pitch[{extra}]'"
-        )
+        raise MissingExtraError(f"{purpose}: {', '.join(missing)} {verb} not installed; {how_to_add(extra)}")

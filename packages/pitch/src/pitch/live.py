@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from audio_io.errors import ConfigError, UserError
 from pitch.config import SampleFormat
+from pitch.extras import how_to_add
 from pitch.notes import note_name
 from pitch.result import CSV_HEADER, csv_row
 from pitch.stream import Frames, Stream
@@ -144,9 +145,7 @@ def microphone(
     try:
         import sounddevice
     except ModuleNotFoundError:
-        raise MicrophoneError(
-            "the microphone needs the package sounddevice; run: pip install 'pitch[live]'"
-        ) from None
+        raise MicrophoneError(f"the microphone needs the package sounddevice; {how_to_add('live')}") from None
     except OSError as error:
         raise MicrophoneError(
             f"the microphone needs the PortAudio library ({error}); install it (Debian: libportaudio2), or "

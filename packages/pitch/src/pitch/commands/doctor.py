@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from pitch.diagnosis import diagnose
     except ImportError as error:
-        print(f"pitch: a dependency does not load ({error}); run: pip install --force-reinstall pitch")
+        print(f"pitch: a dependency does not load ({error}); run: uv sync --package pitch --reinstall")
         return 1
     checks = []
     for check in diagnose():

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 from torch.utils.data import DataLoader
 
-from audio_io.errors import ConfigError, UserError
+from audio_io.errors import ConfigError
 from audio_io.figures import PALETTE, new_figure
+from pitch.extras import MissingExtraError, how_to_add
 from pitch.model import Crepe
 from pitch.training.config import FitConfig
 from pitch.training.spectral import SpectralCrepe
@@ -28,7 +29,7 @@ try:
     from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 except ImportError as error:
-    raise UserError("training needs the extra 'train'; run: pip install 'pitch[train]'") from error
+    raise MissingExtraError(f"training needs Lightning; {how_to_add('train')}") from error
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
