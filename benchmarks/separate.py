@@ -1,9 +1,9 @@
 """How much faster `separate` is than `demucs.api` on the CPU: both in one process, in turns, on one song.
 
-    uv run --package separation-coreml python benchmarks/separate.py [--threads 1] [--seconds 24] [--repeats 2]
+    uv run --package separation-coreml python benchmarks/separate.py [--threads 1] [--seconds 24]
 
-The weights are random, since the time is the same. `demucs.api` runs without its random shifts, which
-would cost it more. "same segments" is `placement="demucs"`, whose result is that of `demucs.api`; "even" is the
+The weights are random, since the time is the same. `demucs.api` runs without its random shifts, which would
+cost it more. "same segments" is `placement="demucs"`, whose result is that of `demucs.api`; "even" is the
 default, with the fewest segments that overlap as much.
 """
 
