@@ -1,4 +1,4 @@
-"""Whole models, converted by coremltools from PyTorch, against PyTorch; and compressed in every way it knows."""
+"""Whole models, converted by coremltools from PyTorch, against PyTorch; and with compressed weights."""
 
 import warnings
 

@@ -126,7 +126,7 @@ def test_references_that_give_something_else_are_refused(paths):
 
 def test_an_excerpt_is_the_middle_with_the_channels_wanted(tmp_path):
     ramp = torch.linspace(-0.5, 0.5, 1001)[None]
-    save(tmp_path / "ramp.wav", ramp, 8000, encoding="float32")
+    save(tmp_path / "ramp.wav", ramp, 8000)
     part = verification.excerpt(tmp_path / "ramp.wav", 8000, 2, 101)
     assert part.shape == (1, 2, 101)
     torch.testing.assert_close(part[0, 1], ramp[0, 450:551])
