@@ -196,6 +196,21 @@ def test_a_demucs_file_is_read_as_demucs_reads_it(tmp_path, waveform):
     torch.testing.assert_close(separator(waveform), original(waveform), atol=2e-3, rtol=0.1)
 
 
+def test_a_safetensors_file_and_a_plain_state_dict_are_read(tmp_path):
+    from safetensors.torch import save_file
+
+    spec = _small(registry.get_spec("htdemucs"))
+    state = {key: value.half() for key, value in demucs.build(spec, LENGTH).model.state_dict().items()}
+    save_file(state, tmp_path / "955717e8.safetensors")
+    torch.save(state, tmp_path / "state.pth")
+    for name in ("955717e8.safetensors", "state.pth"):
+        separator = demucs.build(spec, LENGTH)
+        demucs.load(separator, spec, tmp_path / name)
+        for key, value in separator.model.state_dict().items():
+            assert value.dtype == torch.float32
+            assert torch.equal(value.half(), state[key])
+
+
 def test_a_bag_is_read_from_a_folder(tmp_path):
     spec = _small(registry.get_spec("htdemucs_ft"))
     bag = demucs.build(spec, LENGTH)

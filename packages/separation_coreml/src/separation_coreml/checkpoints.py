@@ -7,6 +7,7 @@ moves it), so files that demucs or Open-Unmix have fetched are found, and the ot
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class WeightFile:
         try:
             with atomic_path(self.cached) as temporary:
                 torch.hub.download_url_to_file(self.url, str(temporary), progress=False)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise WeightsNotFoundError(
                 f"{self.url}: could not be downloaded ({type(error).__name__}); fetch it on a machine with "
                 f"access and save it as {self.cached}"
