@@ -46,6 +46,15 @@ def shapes():
         (X, rand(24, 7), rand(3, 5)),
         folds=False,
     )
+    one = {"begins": (0,), "ends": (2,), "end_masks": (False,)}
+    yield Case(
+        "reshape_like",
+        lambda x, a: mb.reshape_like(x=x, ref_tensors=(a,), **one),
+        lambda x, a: x.reshape(24, 5),
+        (X, rand(24, 5)),
+        folds=False,
+        label="one",
+    )
     yield case("expand_dims", SEQ, {"axes": [0, -1]}, lambda x: x[None, ..., None])
     yield case("squeeze", IMAGE, {"axes": [0]}, lambda x: x.squeeze(0))
     yield case("squeeze", rand(1, 3, 1), {}, lambda x: x.squeeze(), label="all")

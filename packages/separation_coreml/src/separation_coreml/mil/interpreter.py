@@ -25,7 +25,9 @@ from separation_coreml.mil.ops.registry import IGNORED
 from separation_coreml.mil.reader import Package
 from separation_coreml.mil.values import read_value
 
-CONTROL = {"cond": "pred", "while_loop": "loop_vars"}
+CONTROL = frozenset({"cond", "while_loop"})
+# Parameters of several values, which stay a tuple if there is only one.
+SEVERAL = frozenset({"values", "ref_tensors", "begins", "ends", "end_masks", "loop_vars"})
 FLOATS = {"float16", "float32", "float64"}
 # Whole numbers that torch cannot compute with are held in the next larger type.
 INTEGERS = {
@@ -169,7 +171,7 @@ class Compiler:
                 continue
             values = [self._constant(source, known) for source in sources]
             plain = parameter in attributes
-            several = parameter in {"values", "ref_tensors", "loop_vars"}
+            several = parameter in SEVERAL
             if all(value is not None for value in values):
                 parts = [_python(value) if plain else self.tensor(value) for value in values]
                 constants[parameter] = parts[0] if len(parts) == 1 and not several else tuple(parts)
@@ -180,6 +182,8 @@ class Compiler:
                 )
                 computed.append((parameter, mixed, plain))
         if definition and definition.prepare:
+            if any(parameter.startswith(("weight", "bias")) for parameter, _, _ in computed):
+                raise FileError(self.package.path, f"{operation} with computed weights", "constant weights")
             constants = definition.prepare(constants)
         moves = definition is not None and definition.moves
         results = tuple(
@@ -224,8 +228,7 @@ def run_step(step: Step, environment: Environment) -> tuple[Tensor, ...]:
         values = [environment[source] if isinstance(source, str) else source for source in sources]
         if plain:
             values = [value.tolist() for value in values]
-        several = len(values) > 1 or parameter in {"values", "ref_tensors", "loop_vars"}
-        arguments[parameter] = tuple(values) if several else values[0]
+        arguments[parameter] = tuple(values) if parameter in SEVERAL else values[0]
     if step.blocks:
         results = _run_control(step, arguments, environment)
     else:

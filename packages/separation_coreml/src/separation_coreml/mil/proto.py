@@ -1,9 +1,11 @@
 """coremltools' protocol-buffer classes, imported without its warnings."""
 
+import functools
 import logging
 from types import ModuleType
 
 
+@functools.cache
 def messages() -> tuple[ModuleType, ModuleType]:
     """The modules with the messages `Model` and, inside it, the MIL program.
 
