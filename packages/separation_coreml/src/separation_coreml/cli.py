@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from audio_io import cli
 from separation_coreml.commands import (
+    convert,
+    export_onnx,
     models,
     separate,
     verify,
@@ -13,6 +15,8 @@ from separation_coreml.commands import (
 DESCRIPTION = "Source-separation models converted to Core ML, with proof that the result is the same model."
 COMMANDS = (
     models,
+    convert,
+    export_onnx,
     separate,
     verify,
 )

@@ -35,7 +35,9 @@ def compress(model: Any, config: ConvertConfig) -> Any:  # noqa: ANN401 - coreml
         apply = cto.prune_weights
     else:
         settings = cto.OpPalettizerConfig(
-            mode="kmeans", nbits=int(config.quantize.removeprefix("palettize")), weight_threshold=WEIGHT_THRESHOLD
+            mode="kmeans",
+            nbits=int(config.quantize.removeprefix("palettize")),
+            weight_threshold=WEIGHT_THRESHOLD,
         )
         apply = cto.palettize_weights
     whole = dict.fromkeys(transform_constants(model))

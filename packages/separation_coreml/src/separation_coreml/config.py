@@ -27,11 +27,11 @@ class ConvertConfig:
         capture: How the graph is taken from PyTorch.
     """
 
-    precision: Precision = setting("fp32", "type to compute in; mixed keeps norms, attention and STFT in fp32")
-    quantize: Quantize = setting("none", "how weights are stored")
-    sparsity: float = setting(
-        0.5, "share of weights that prune sets to zero", minimum=0.01, maximum=0.99
+    precision: Precision = setting(
+        "fp32", "type to compute in; mixed keeps norms, attention and STFT in fp32"
     )
+    quantize: Quantize = setting("none", "how weights are stored")
+    sparsity: float = setting(0.5, "share of weights that prune sets to zero", minimum=0.01, maximum=0.99)
     target: Target = setting("iOS17", "oldest system to run on")
     compute_units: ComputeUnits = setting("all", "where apps shall run it, written into the metadata")
     capture: Capture = setting("trace", "how the graph is taken from PyTorch")

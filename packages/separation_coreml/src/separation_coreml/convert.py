@@ -13,10 +13,10 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
-from audio_io.errors import ConfigError, UserError
-from audio_io.progress import Progress
 from torch import Tensor, nn
 
+from audio_io.errors import ConfigError, UserError
+from audio_io.progress import Progress
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
 from separation_coreml.package import atomic_package, check_path, size_mb
@@ -130,7 +130,7 @@ def _to_core_ml(
     precision = {
         "fp32": ct.precision.FLOAT32,
         "fp16": ct.precision.FLOAT16,
-        "mixed": ct.transform.FP16ComputePrecision(op_selector=in_float16(None)),
+        "mixed": ct.transform.FP16ComputePrecision(op_selector=in_float16()),
     }[config.precision]
     try:
         return ct.convert(
@@ -147,7 +147,9 @@ def _to_core_ml(
         )
     except (NotImplementedError, ValueError, RuntimeError, AssertionError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
-        raise ConversionError(f"coremltools: found {sentence[:300]}, expected operations that it knows") from error
+        raise ConversionError(
+            f"coremltools: found {sentence[:300]}, expected operations that it knows"
+        ) from error
 
 
 def count_operations(model: Any) -> int:  # noqa: ANN401 - coremltools has no types

@@ -14,26 +14,67 @@ Operation = Any
 TRANSFORM = "dft_"
 
 SENSITIVE = frozenset(
-    "batch_norm instance_norm layer_norm l2_norm local_response_norm softmax scaled_dot_product_attention "
-    "reduce_mean reduce_sum reduce_sum_square reduce_l2_norm reduce_log_sum_exp cumsum square sqrt rsqrt "
-    "inverse real_div exp exp2 log pow sin cos tan atan".split()
+    [
+        "batch_norm",
+        "instance_norm",
+        "layer_norm",
+        "l2_norm",
+        "local_response_norm",
+        "softmax",
+        "scaled_dot_product_attention",
+        "reduce_mean",
+        "reduce_sum",
+        "reduce_sum_square",
+        "reduce_l2_norm",
+        "reduce_log_sum_exp",
+        "cumsum",
+        "square",
+        "sqrt",
+        "rsqrt",
+        "inverse",
+        "real_div",
+        "exp",
+        "exp2",
+        "log",
+        "pow",
+        "sin",
+        "cos",
+        "tan",
+        "atan",
+    ]
 )
 _MOVING = frozenset(
-    "reshape transpose slice_by_index slice_by_size slice_update concat split stack pad expand_dims squeeze tile "
-    "reverse select gather gather_along_axis identity add sub mul".split()
+    [
+        "reshape",
+        "transpose",
+        "slice_by_index",
+        "slice_by_size",
+        "slice_update",
+        "concat",
+        "split",
+        "stack",
+        "pad",
+        "expand_dims",
+        "squeeze",
+        "tile",
+        "reverse",
+        "select",
+        "gather",
+        "gather_along_axis",
+        "identity",
+        "add",
+        "sub",
+        "mul",
+    ]
 )
 
 
-def in_float16(program: Any) -> Callable[[Operation], bool]:  # noqa: ANN401 - see Operation
+def in_float16() -> Callable[[Operation], bool]:
     """A selector for `coremltools.transform.FP16ComputePrecision` that leaves the sensitive operations out.
 
-    Kept in float32 are the operations of `SENSITIVE`, the two products of attention, and Fourier transforms from
-    the first sample of their input to the last of their output.
-
-    Args:
-        program: The MIL program, or None to judge by an operation's neighbours when asked.
+    Kept in float32 are the operations of `SENSITIVE`, the two products of attention, and Fourier transforms
+    from the first sample of their input to the last of their output.
     """
-    del program
     kept: dict[Operation, bool] = {}
 
     def select(operation: Operation) -> bool:

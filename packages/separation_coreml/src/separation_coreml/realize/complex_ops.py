@@ -58,12 +58,56 @@ def _as_pair(value: Value, like: Tensor) -> Pair:
 
 # --- the same on both parts; only the first argument holds complex values ---
 
-_COMPONENTWISE = (
-    "reshape view permute transpose t T mT swapaxes movedim contiguous clone detach data cpu unsqueeze squeeze flatten "
-    "ravel unflatten expand broadcast_to repeat tile repeat_interleave narrow select index_select gather roll flip "
-    "fft_fftshift fft_ifftshift chunk split unbind neg negative positive sum mean cumsum diff diagonal tril triu "
-    "unfold resolve_conj resolve_neg"
-).split()
+_COMPONENTWISE = [
+    "reshape",
+    "view",
+    "permute",
+    "transpose",
+    "t",
+    "T",
+    "mT",
+    "swapaxes",
+    "movedim",
+    "contiguous",
+    "clone",
+    "detach",
+    "data",
+    "cpu",
+    "unsqueeze",
+    "squeeze",
+    "flatten",
+    "ravel",
+    "unflatten",
+    "expand",
+    "broadcast_to",
+    "repeat",
+    "tile",
+    "repeat_interleave",
+    "narrow",
+    "select",
+    "index_select",
+    "gather",
+    "roll",
+    "flip",
+    "fft_fftshift",
+    "fft_ifftshift",
+    "chunk",
+    "split",
+    "unbind",
+    "neg",
+    "negative",
+    "positive",
+    "sum",
+    "mean",
+    "cumsum",
+    "diff",
+    "diagonal",
+    "tril",
+    "triu",
+    "unfold",
+    "resolve_conj",
+    "resolve_neg",
+]
 
 
 def _componentwise(name: str) -> Callable[..., Value]:
@@ -132,8 +176,7 @@ def _pad(x: Pair, pad: Sequence[int], mode: str | float = "constant", value: Val
         mode, value = "constant", mode
     fills = split(0.0 if value is None else value) if mode == "constant" else (None, None)
     re, im = (
-        torch.nn.functional.pad(part, pad, mode, fill)
-        for part, fill in zip((x.re, x.im), fills, strict=True)
+        torch.nn.functional.pad(part, pad, mode, fill) for part, fill in zip((x.re, x.im), fills, strict=True)
     )
     return Pair(re, im)
 
@@ -437,4 +480,3 @@ def _eq(a: Value, b: Value) -> Tensor:
 @operation("ne", "not_equal")
 def _ne(a: Value, b: Value) -> Tensor:
     return ~_eq(a, b)
-

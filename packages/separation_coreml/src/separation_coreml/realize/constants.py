@@ -101,7 +101,9 @@ class Constants:
         """
         if self.buffers is None:
             value = build()
-            self.recording.entries.append((name, map_leaves(lambda leaf: self._store(name, leaf, shared), value)))
+            self.recording.entries.append(
+                (name, map_leaves(lambda leaf: self._store(name, leaf, shared), value))
+            )
         if self._position >= len(self.recording.entries):
             raise RealizeError(f"{name}: found a constant that was not there in the first run of the model")
         recorded, value = self.recording.entries[self._position]

@@ -8,11 +8,11 @@ computed in float64 while the model runs for the first time and become named con
 from collections.abc import Callable, Sequence
 
 import torch
-from audio_io.frames import overlap_add
-from audio_io.realdft import dft_tables, real_irfft, real_rfft
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from audio_io.frames import overlap_add
+from audio_io.realdft import dft_tables, real_irfft, real_rfft
 from separation_coreml.realize.complex_ops import join, operation
 from separation_coreml.realize.constants import constant
 from separation_coreml.realize.values import Pair, UnsupportedComplexError, Value
@@ -73,9 +73,7 @@ def _istft(
         spectrum = spectrum[..., : n_fft // 2 + 1, :]
     dtype = spectrum.re.dtype
     re, im = spectrum.re.transpose(-1, -2), spectrum.im.transpose(-1, -2)
-    frames = real_irfft(re, im, _tables(n_fft, normalized, dtype)) * _window(
-        window, n_fft, win_length, dtype
-    )
+    frames = real_irfft(re, im, _tables(n_fft, normalized, dtype)) * _window(window, n_fft, win_length, dtype)
     signal = overlap_add(frames, hop_length)
     start = n_fft // 2 if center else 0
     total = n_fft + hop_length * (n_frames - 1)

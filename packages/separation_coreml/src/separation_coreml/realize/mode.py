@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from types import FunctionType
 
 import torch
-from audio_io.tracing import sizes
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from audio_io.tracing import sizes
 from separation_coreml.realize import complex_ops, fourier, rewrites, tall_ops
 from separation_coreml.realize.constants import ACTIVE, Constants, depends_on_input
 from separation_coreml.realize.values import (
@@ -45,10 +45,15 @@ _SIZES = frozenset({"shape", "size", "numel", "nelement", "len"})
 # Complex although no argument is.
 _MAKES_COMPLEX = frozenset({"stft", "view_as_complex", "complex", "polar", "cfloat", "cdouble"})
 # They look at the shape and the type of their argument only.
-_LIKE = frozenset("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split())
-_RANDOM = frozenset("rand randn randint randperm normal rand_like randn_like randint_like bernoulli".split())
+_LIKE = frozenset(
+    ["zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"]
+)
+_RANDOM = frozenset(
+    ["rand", "randn", "randint", "randperm", "normal", "rand_like", "randn_like", "randint_like", "bernoulli"]
+)
+_NUMBERS = frozenset(["bool", "int", "float", "index", "item", "tolist"])
 _NOT_IN_PLACE = frozenset({"requires_grad_", "retain_grad_", "share_memory_", "rename_"})
-_AUGMENTED = dict(iadd="add", isub="sub", imul="mul", itruediv="div", idiv="div", ipow="pow", imatmul="matmul")
+_AUGMENTED = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "idiv": "div", "ipow": "pow"}
 _SWAPPED = {"radd": "add", "rmul": "mul"}
 
 
@@ -81,7 +86,7 @@ class RealMode(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Function,
-        types: tuple[type, ...],  # noqa: ARG002 - the signature is torch's
+        types: tuple[type, ...],
         args: Args = (),
         kwargs: Kwargs | None = None,
     ) -> Value:
@@ -115,6 +120,9 @@ class RealMode(TorchFunctionMode):
             return func(*args, **kwargs)
         if self._is_constant(name, args, kwargs):
             return self._constant(name, func, args, kwargs)
+        if name in _NUMBERS:
+            # A decision on the input's values, such as an assertion: the graph holds the first run's.
+            return self.constants.make(name, lambda: func(*args, **kwargs))
         for leaf in leaves((args, kwargs)):
             self.constants.use(leaf)
         args, kwargs = self._split_parameters(args), self._split_parameters(kwargs)
@@ -194,7 +202,6 @@ class RealMode(TorchFunctionMode):
                 return build().contiguous()
 
         table: Tensor = self.constants.make(name, plainly, shared=True)
-        self.constants.use(table)
         return table
 
     @contextmanager
@@ -277,9 +284,13 @@ def supported_operations() -> tuple[str, ...]:
 
 def _is_complex(name: str, args: Args, kwargs: Kwargs) -> bool:
     transform = name.startswith("fft_") and not name.endswith("shift")
-    return transform or name in _MAKES_COMPLEX or any(
-        isinstance(leaf, (Pair, complex)) or (isinstance(leaf, torch.dtype) and leaf in REAL_OF)
-        for leaf in leaves((args, kwargs))
+    return (
+        transform
+        or name in _MAKES_COMPLEX
+        or any(
+            isinstance(leaf, (Pair, complex)) or (isinstance(leaf, torch.dtype) and leaf in REAL_OF)
+            for leaf in leaves((args, kwargs))
+        )
     )
 
 

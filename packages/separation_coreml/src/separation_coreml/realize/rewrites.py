@@ -103,7 +103,9 @@ def is_basic(index: Value) -> bool:
     """Whether indexing with it gives a view: integers, slices, None and the ellipsis only."""
     entries = index if isinstance(index, tuple) else (index,)
     return all(
-        entry is None or entry is Ellipsis or isinstance(entry, (int, slice)) and not isinstance(entry, bool)
+        entry is None
+        or entry is Ellipsis
+        or (isinstance(entry, (int, slice)) and not isinstance(entry, bool))
         for entry in entries
     )
 
@@ -170,8 +172,10 @@ def assign(constants: Constants, target: Tensor, index: Value, value: Value) -> 
     entries = index if isinstance(index, tuple) else (index,)
     if not is_basic(index):
         mask = entries[0] if len(entries) == 1 else None
-        if isinstance(mask, Tensor) and mask.dtype == torch.bool and not (
-            isinstance(value, Tensor) and value.dim()
+        if (
+            isinstance(mask, Tensor)
+            and mask.dtype == torch.bool
+            and not (isinstance(value, Tensor) and value.dim())
         ):
             mask = mask.reshape(*mask.shape, *(1,) * (target.dim() - mask.dim()))
             return torch.where(mask, fill_from(target, value), target)

@@ -16,9 +16,58 @@ from separation_coreml.realize.values import MAX_RANK, Tall, UnsupportedRankErro
 OPERATIONS: dict[str, Callable[..., Value]] = {}
 
 ELEMENTWISE = frozenset(
-    "add sub mul div truediv true_divide multiply subtract pow rsub rdiv rtruediv maximum minimum where eq ne lt le "
-    "gt ge neg negative abs sqrt exp log sin cos tanh sigmoid relu gelu silu clamp clamp_min square reciprocal "
-    "atan2 float double half to type clone contiguous detach logical_and logical_or logical_not".split()
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "truediv",
+        "true_divide",
+        "multiply",
+        "subtract",
+        "pow",
+        "rsub",
+        "rdiv",
+        "rtruediv",
+        "maximum",
+        "minimum",
+        "where",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "neg",
+        "negative",
+        "abs",
+        "sqrt",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "gelu",
+        "silu",
+        "clamp",
+        "clamp_min",
+        "square",
+        "reciprocal",
+        "atan2",
+        "float",
+        "double",
+        "half",
+        "to",
+        "type",
+        "clone",
+        "contiguous",
+        "detach",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+    ]
 )
 
 

@@ -1,17 +1,17 @@
-"""What stands for a tensor while a model is captured: a complex one is a pair, one of more than 5 dimensions a
-reshaped one.
+"""What stands for a tensor while a model is captured: a pair for a complex one, a reshaped one for a tall one.
 
-Both are subclasses of `Tensor`, because models and einops ask with `isinstance`; they hold no storage of their
-own. The operations on them are in `complex_ops` and `tall_ops`; the mode in `mode` calls those.
+A tall tensor has more than 5 dimensions. Both stand-ins are subclasses of `Tensor`, because models and einops
+ask with `isinstance`; they hold no storage of their own. The operations on them are in `complex_ops` and `tall_ops`; the mode in `mode` calls those.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from audio_io.errors import UserError
 from audio_io.tracing import sizes
-from torch import Tensor
 
 # Arguments of torch's functions have no common type.
 Value = Any
@@ -126,10 +126,51 @@ class Tall(_Standin):
 
 # Questions about a tensor that a stand-in can answer by itself.
 METADATA = frozenset(
-    "dtype device layout requires_grad is_complex is_floating_point is_cuda is_mps is_cpu is_sparse is_nested "
-    "is_quantized is_meta is_leaf grad grad_fn is_contiguous is_conj is_neg is_inference names is_xla is_xpu "
-    "dim ndim ndimension get_device is_signed repr format hash element_size itemsize is_mkldnn is_vulkan "
-    "is_ipu is_maia is_mtia is_hpu _version is_same_size is_sparse_csr has_names".split()
+    [
+        "dtype",
+        "device",
+        "layout",
+        "requires_grad",
+        "is_complex",
+        "is_floating_point",
+        "is_cuda",
+        "is_mps",
+        "is_cpu",
+        "is_sparse",
+        "is_nested",
+        "is_quantized",
+        "is_meta",
+        "is_leaf",
+        "grad",
+        "grad_fn",
+        "is_contiguous",
+        "is_conj",
+        "is_neg",
+        "is_inference",
+        "names",
+        "is_xla",
+        "is_xpu",
+        "dim",
+        "ndim",
+        "ndimension",
+        "get_device",
+        "is_signed",
+        "repr",
+        "format",
+        "hash",
+        "element_size",
+        "itemsize",
+        "is_mkldnn",
+        "is_vulkan",
+        "is_ipu",
+        "is_maia",
+        "is_mtia",
+        "is_hpu",
+        "_version",
+        "is_same_size",
+        "is_sparse_csr",
+        "has_names",
+    ]
 )
 
 
