@@ -1,4 +1,4 @@
-"""The page of the documentation that lists the operations: written from the table that the interpreter uses."""
+"""The page of the documentation that lists the operations, written from the interpreter's own table."""
 
 from separation_coreml.mil.interpreter import CONTROL
 from separation_coreml.mil.ops import OPERATIONS
@@ -39,18 +39,18 @@ for operation, values in program.trace(waveform=torch.zeros(1, 2, 343980)):
     print(operation.kind, operation.name, [tuple(value.shape) for value in values])
 ```
 
-- **Loading** checks the whole package first: paths and links that lead out of it, weight records outside of the
-  weight file or of another type than declared, and operations or parameters that are not in the list below
-  (all of them are named) are refused in one sentence. Weights are decompressed once, at loading.
-- **float32** results are those of torch's operations. **float16**: values are held in float32, and the result of
-  every operation that the program declares as float16 is rounded to float16. That shows the rounding of stored
-  values; how sums inside an operation are rounded is up to the device.
+- **Loading** checks the whole package first: paths and links that lead out of it, weight records outside
+  of the weight file or of another type than declared, and operations or parameters that are not in the list
+  below (all of them are named) are refused in one sentence. Weights are decompressed once, at loading.
+- **float32** results are those of torch's operations. **float16**: values are held in float32, and the
+  result of every operation that the program declares as float16 is rounded to float16. That shows the
+  rounding of stored values; how sums inside an operation are rounded is up to the device.
 - `load_program(path, dtype=torch.float64)` computes without any rounding; `separation-coreml verify --bisect`
   uses it to find where rounding begins to matter.
 - Intermediate values are freed after their last use.
 
-What is compared, by `separation-coreml verify`, is the arithmetic of the program, not Core ML's compiler: on a
-Mac the same command runs Core ML too.
+What `separation-coreml verify` compares is the arithmetic of the program, not Core ML's compiler: on a Mac
+the same command runs Core ML too.
 
 ## Operations
 
