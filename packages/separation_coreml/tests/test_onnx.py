@@ -25,7 +25,8 @@ def test_onnx_runtime_computes_the_same(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "filter.onnx"
     report = export_onnx(
-        Filter().eval(), (torch.randn(2, 500),), path, input_names=["x"], output_names=["y", "gain"], metadata={"a": "b"}
+        Filter().eval(), (torch.randn(2, 500),), path,
+        input_names=["x"], output_names=["y", "gain"], metadata={"a": "b"}
     )  # fmt: skip
     assert report.sdr_db > 110
     assert report.max_difference < 1e-5

@@ -90,7 +90,7 @@ CASES = {
     "index": lambda a, b, r: a[:, 1:, ::2] + b[:, torch.tensor([0, 2]), :2] + a[..., [0, 1], 1:3],
     "select": lambda a, b, r: a.select(1, 0) + a.narrow(1, 1, 1)[:, 0] + a.index_select(1, torch.tensor([2]))[:, 0],
     "chunk": lambda a, b, r: a.chunk(2, -1)[0] * a.split(2, -1)[1] + a.split([1, 2, 1], -1)[1],
-    "unbind": lambda a, b, r: sum(a.unbind(1)) + sum(row for row in a[0]),
+    "unbind and iter": lambda a, b, r: sum(a.unbind(1)) + sum(row for row in a[0]),
     "cat": lambda a, b, r: torch.cat([a, r, b], dim=1),
     "stack": lambda a, b, r: torch.stack([a, b, r.to(a.dtype)], dim=-1).sum(-1),
     "pad": lambda a, b, r: F.pad(a, (1, 2, 0, 1)) * (1 + 1j),

@@ -20,7 +20,7 @@ class ConvertConfig:
         precision: Type that the program computes in. `mixed` is fp16 with normalisations, attention and
             Fourier transforms in fp32.
         quantize: How weights are stored. `int8` is one scale per output channel, `palettizeN` a table of
-            2^N values per tensor found by k-means, `prune` sets the smallest weights to zero and stores the rest.
+            2^N values per tensor found by k-means, `prune` sets the smallest weights to zero.
         sparsity: Share of each weight tensor that `prune` sets to zero.
         target: Oldest system that the package shall run on.
         compute_units: Where an app shall run it; written into the metadata, as Core ML decides at loading.

@@ -192,7 +192,7 @@ def _describe(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence coremltools: its log, its progress bars and the warnings about versions that it was not tested with."""
+    """Silence coremltools: its log, its progress bars and its warnings about untested versions."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -79,7 +79,8 @@ def prepare(
     )
     inputs: tuple[Tensor, ...] = (0.1 * noise,)
     module: nn.Module = separator
-    input_names, output_names = ("waveform",), ("stems",)
+    input_names: tuple[str, ...] = ("waveform",)
+    output_names: tuple[str, ...] = ("stems",)
     if io == "core":
         with torch.no_grad():
             inputs = separator.analysis(*inputs)
@@ -109,7 +110,7 @@ def convert_model(
     checkpoint: str | Path | None = None,
     segment_seconds: float | None = None,
 ) -> ConvertReport:
-    """Write a model of the registry as a `.mlpackage`; see `prepare` and `convert` for arguments and errors."""
+    """Write a model of the registry as a `.mlpackage`; arguments and errors as of `prepare` and `convert`."""
     source = prepare(
         name, io=io, weights=weights, seed=seed, checkpoint=checkpoint, segment_seconds=segment_seconds
     )

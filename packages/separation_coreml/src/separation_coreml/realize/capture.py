@@ -21,8 +21,8 @@ TOLERANCE = 1e-3
 class Realized(nn.Module):
     """A module that computes with real tensors of at most 5 dimensions only.
 
-    It gives the same numbers as the module, for inputs of the shapes it was made with. Its constants (windows,
-    DFT tables, positions, masks) are buffers with names that say what they are.
+    It gives the same numbers as the module, for inputs of the shapes it was made with. Its constants
+    (windows, DFT tables, positions, masks) are buffers with names that say what they are.
 
     Args:
         module: Any module whose inputs and outputs are real tensors; it is put into evaluation mode.
@@ -53,8 +53,8 @@ class Realized(nn.Module):
             for output in found:
                 if isinstance(output, Pair | Tall):
                     raise RealizeError(
-                        f"output: found a {'complex tensor' if isinstance(output, Pair) else 'tensor'} of shape "
-                        f"{list(output.shape)}, expected real ones of at most 5 dimensions"
+                        f"output: found a {'complex ' if isinstance(output, Pair) else ''}tensor of shape "
+                        f"{list(output.shape)}, expected a real one of at most 5 dimensions"
                     )
             _compare(expected, found)
         for index in sorted(self.recording.used):
@@ -88,13 +88,13 @@ def capture(module: nn.Module, example_inputs: Sequence[Tensor], *, how: How = "
     program: Program
     with torch.no_grad(), _captured():
         if how == "trace":
-            program = torch.jit.trace(realized, inputs, check_trace=False)  # type: ignore[no-untyped-call]
-            left = _complex_in_trace(program)
+            traced = torch.jit.trace(realized, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+            program, left = traced, _complex_in_trace(traced)
         else:
-            program = torch.export.export(realized, inputs, strict=False)
+            exported = torch.export.export(realized, inputs, strict=False)
             # Functional, but not taken apart: coremltools converts the operations of the model better whole.
-            program = _without_aliases(program.run_decompositions({}))
-            left = _complex_in_export(program)
+            exported = _without_aliases(exported.run_decompositions({}))
+            program, left = exported, _complex_in_export(exported)
     if left:
         raise RealizeError(f"{left[0]}: found a complex value in the captured graph, expected none")
     return program

@@ -109,7 +109,7 @@ class Constants:
         recorded, value = self.recording.entries[self._position]
         if recorded != name:
             raise RealizeError(
-                f"{name}: found a constant made by {name}, expected {recorded} as in the first run of the model"
+                f"{name}: found a constant made by {name}, expected {recorded}, as in the model's first run"
             )
         self._position += 1
         return map_leaves(self._fetch, value)

@@ -5,6 +5,7 @@ Framing is slices and a concatenation, the transform is the pair of small matrix
 computed in float64 while the model runs for the first time and become named constants of the graph.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -45,7 +46,7 @@ def _stft(
         rows = F.pad(rows, (n_fft // 2, n_fft // 2), mode=pad_mode)
     frames = frame(rows, n_fft, hop_length) * _window(window, n_fft, win_length, rows.dtype)
     re, im = _real_rfft(frames, normalized)
-    spectrum = Pair(re, im) if onesided is None or onesided else _two_sided(re, im, n_fft)
+    spectrum: Value = Pair(re, im) if onesided is None or onesided else _two_sided(re, im, n_fft)
     spectrum = spectrum.transpose(-1, -2)
     spectrum = spectrum[0] if x.dim() == 1 else spectrum
     return spectrum if return_complex is None or return_complex else torch.view_as_real(spectrum)
@@ -53,7 +54,7 @@ def _stft(
 
 @operation("istft")
 def _istft(
-    spectrum: Pair,
+    spectrum: Value,
     n_fft: int,
     hop_length: int | None = None,
     win_length: int | None = None,
@@ -167,7 +168,7 @@ def _two_sided(re: Tensor, im: Tensor, n_fft: int) -> Pair:
 def _scale(norm: str | None, n: int, *, inverse: bool) -> float:
     # What remains after the tables, which scale by 1 forward and 1 / N backward.
     if norm == "ortho":
-        return n**0.5 if inverse else n**-0.5
+        return math.sqrt(n) if inverse else 1 / math.sqrt(n)
     if norm == "forward":
         return float(n) if inverse else 1 / n
     return 1.0

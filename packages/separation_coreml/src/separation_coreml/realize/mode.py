@@ -4,7 +4,7 @@ In this order, a call is
 - an operation in place: carried out on a new tensor, to which the old one's name leads from then on;
 - a question about a size: answered with plain numbers, since the graph has a fixed shape;
 - a value that depends on no input: computed once and kept (see `constants`);
-- an operation on complex values: replaced by real ones (see `complex_ops`, `fourier`);
+- an operation on complex values: replaced by real ones (see `complex_ops`, `complex_arithmetic`, `fourier`);
 - an operation on more than 5 dimensions: regrouped (see `tall_ops`);
 - an operation that Core ML's converter lacks: rewritten (see `rewrites`);
 - anything else: left to torch.
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from audio_io.tracing import sizes
-from separation_coreml.realize import complex_ops, fourier, rewrites, tall_ops
+from separation_coreml.realize import complex_arithmetic, fourier, rewrites, tall_ops
 from separation_coreml.realize.constants import ACTIVE, Constants, depends_on_input
 from separation_coreml.realize.values import (
     MAX_RANK,
@@ -113,7 +113,9 @@ class RealMode(TorchFunctionMode):
 
     # --- one call ---
 
-    def _call(self, name: str, func: Function, args: Args, kwargs: Kwargs) -> Value:
+    def _call(  # noqa: PLR0911 - one for each kind of call
+        self, name: str, func: Function, args: Args, kwargs: Kwargs
+    ) -> Value:
         if name in _SIZES:
             return _answer_size(name, args, kwargs)
         if name in METADATA or (name == "type" and len(args) == 1 and not kwargs):
@@ -145,7 +147,7 @@ class RealMode(TorchFunctionMode):
         return result
 
     def _complex(self, name: str, func: Function, args: Args, kwargs: Kwargs) -> Value:
-        operation = complex_ops.OPERATIONS.get(_SWAPPED.get(name, name))
+        operation = complex_arithmetic.OPERATIONS.get(_SWAPPED.get(name, name))
         if operation is None:
             raise UnsupportedComplexError(_full_name(func))
         if not self._inside_complex and self.constants.writing:
@@ -279,7 +281,7 @@ class RealMode(TorchFunctionMode):
 
 def supported_operations() -> tuple[str, ...]:
     """Names of the complex operations that can be replaced, sorted."""
-    return tuple(sorted(complex_ops.OPERATIONS))
+    return tuple(sorted(complex_arithmetic.OPERATIONS))
 
 
 def _is_complex(name: str, args: Args, kwargs: Kwargs) -> bool:
@@ -300,7 +302,7 @@ def _is_tall(name: str, args: Args, kwargs: Kwargs) -> bool:
 
 
 def _opened(func: FunctionType) -> FunctionType:
-    """A function of torch.nn.functional that does not hand itself to the mode, so that the mode sees its inside.
+    """A function of torch.nn.functional that does not hand itself to the mode, which so sees its inside.
 
     Otherwise the sizes that it computes with would be traced, which coremltools cannot follow.
     """

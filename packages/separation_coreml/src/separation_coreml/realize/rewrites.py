@@ -37,8 +37,8 @@ def _transpose(constants: Constants, x: Tensor) -> Tensor:  # noqa: ARG001
 
 @_rewrite("atan2")
 def _atan2(constants: Constants, y: Tensor, x: Tensor) -> Tensor:  # noqa: ARG001
-    # coremltools' own gives 0 for an angle of pi, and divides by x however small. Here the quotient is at most
-    # 1, and the octant comes from comparisons.
+    # coremltools' own gives 0 for an angle of pi, and divides by x however small. Here the quotient is at
+    # most 1, and the octant comes from comparisons.
     width, height = x.abs(), y.abs()
     longer = torch.maximum(width, height)
     quotient = torch.minimum(width, height) / longer.masked_fill(longer == 0, 1.0)
@@ -131,7 +131,7 @@ def _plain(constants: Constants, entry: Value, alone: bool) -> Value:
     numbers = constants.number(entry)
     if numbers.dtype in {torch.bool, torch.uint8}:
         return entry
-    values = numbers.tolist()
+    values: Value = numbers.tolist()
     if numbers.dim() == 0:
         return int(values)
     if alone and numbers.dim() == 1 and values and values == list(range(values[0], values[0] + len(values))):
@@ -162,6 +162,8 @@ def assign(constants: Constants, target: Tensor, index: Value, value: Value) -> 
         RealizeError: If the index is neither basic nor a mask nor tensors alone.
     """
     if isinstance(target, Pair):
+        re: Value
+        im: Value
         if isinstance(value, complex):
             re, im = value.real, value.imag
         else:

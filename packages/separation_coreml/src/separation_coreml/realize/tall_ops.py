@@ -7,11 +7,14 @@ dimension sees [before, dimension, after].
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from separation_coreml.realize.values import MAX_RANK, Tall, UnsupportedRankError, Value
+
+Entry = TypeVar("Entry", bound=Callable[..., Value])
 
 OPERATIONS: dict[str, Callable[..., Value]] = {}
 
@@ -82,8 +85,8 @@ def unwrap(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     return (x.data_, x.logical) if isinstance(x, Tall) else (x, tuple(x.shape))
 
 
-def _operation(*names: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
-    def enter(function: Callable[..., Value]) -> Callable[..., Value]:
+def _operation(*names: str) -> Callable[[Entry], Entry]:
+    def enter(function: Entry) -> Entry:
         OPERATIONS.update(dict.fromkeys(names, function))
         return function
 
@@ -91,7 +94,7 @@ def _operation(*names: str) -> Callable[[Callable[..., Value]], Callable[..., Va
 
 
 def _dims(arguments: Sequence[Value]) -> tuple[int, ...]:
-    first = arguments[0] if len(arguments) == 1 else arguments
+    first: Value = arguments[0] if len(arguments) == 1 else arguments
     return tuple(first) if isinstance(first, (tuple, list)) else (int(first),)
 
 
@@ -346,7 +349,9 @@ def elementwise(func: Callable[..., Tensor], args: Sequence[Value], kwargs: dict
     return wrap(func(*[regroup(arg) for arg in args], **kwargs), full)
 
 
-def rank_after(name: str, args: Sequence[Value], kwargs: dict[str, Value]) -> int:
+def rank_after(  # noqa: PLR0911 - a table
+    name: str, args: Sequence[Value], kwargs: dict[str, Value]
+) -> int:
     """Dimensions of the result of an operation that can add some; 0 for any other operation."""
     rank = len(unwrap(args[0])[1]) if args and isinstance(args[0], Tensor) else 0
     rest = args[1:]
@@ -355,7 +360,8 @@ def rank_after(name: str, args: Sequence[Value], kwargs: dict[str, Value]) -> in
     if name == "reshape" and "shape" in kwargs:
         return len(kwargs["shape"])
     if name == "unflatten":
-        return rank + len(kwargs.get("sizes", rest[-1] if rest else ())) - 1
+        sizes: Sequence[int] = kwargs["sizes"] if "sizes" in kwargs else rest[-1]
+        return rank + len(sizes) - 1
     if name == "unsqueeze":
         return rank + 1
     if name == "stack":

@@ -1,7 +1,8 @@
-"""What stands for a tensor while a model is captured: a pair for a complex one, a reshaped one for a tall one.
+"""What stands for a tensor during capture: a pair for a complex one, a reshaped one for a tall one.
 
-A tall tensor has more than 5 dimensions. Both stand-ins are subclasses of `Tensor`, because models and einops
-ask with `isinstance`; they hold no storage of their own. The operations on them are in `complex_ops` and `tall_ops`; the mode in `mode` calls those.
+A tall tensor has more than 5 dimensions. Both stand-ins are subclasses of `Tensor`, because models and
+einops ask with `isinstance`; they hold no storage of their own. The operations on them are in
+`complex_ops` and `tall_ops`; the mode in `mode` calls those.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,8 +47,8 @@ class UnsupportedRankError(RealizeError):
 
     def __init__(self, operation: str, shape: tuple[int, ...]) -> None:
         super().__init__(
-            f"{operation}: found a tensor of {len(shape)} dimensions {list(shape)}, expected at most {MAX_RANK}, "
-            "as Core ML takes"
+            f"{operation}: found a tensor of {len(shape)} dimensions {list(shape)}, "
+            f"expected at most {MAX_RANK}, as Core ML takes"
         )
 
 
@@ -64,11 +65,11 @@ class _Standin(Tensor):
     ) -> Value:
         """Metadata is answered; anything else was meant for the mode and came past it."""
         if operation_name(func) in METADATA:
-            return super().__torch_function__(func, types, args, kwargs or {})
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
         raise UnsupportedComplexError(str(torch.overrides.resolve_name(func)))
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch calls it as a class method
         cls,
         func: Value,
         types: tuple[type, ...],
