@@ -19,7 +19,7 @@ def command_after(readme, mark):
 
 def test_the_gate_runs_the_test_command_of_the_readme(readme, root):
     command = command_after(readme, "tests")
-    assert command.endswith("uv run --all-packages --all-groups pytest")
+    assert command.endswith("uv run --all-packages --all-groups pytest -n auto --dist loadfile")
     script = (root / ".ci/run").read_text()
     picked = subprocess.run(
         ["bash", "-c", re.search(r"command=\$\((.*)\)", script)[1]],

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from audio_io.errors import ConfigError
 from separation_coreml import registry
 from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import ConvertReport, convert
@@ -59,7 +60,8 @@ def prepare(
     """Build a model and all that a converter needs of it.
 
     Args:
-        name: One of `registry.MODELS`.
+        name: One of `registry.MODELS`, or of `registry.PITCH_MODELS`, which take frames in place of a
+            waveform.
         io: `waveform` for the whole model; `core` for the network alone, for apps with an STFT of their own.
         weights: See `registry.build`.
         seed: See `registry.build`; also of the example input.
@@ -70,6 +72,8 @@ def prepare(
         ConfigError: See `registry.build`.
         FileError: See `registry.build`.
     """
+    if name in registry.PITCH_MODELS:
+        return _prepare_pitch(name, io, weights, seed, checkpoint, segment_seconds)
     separator = registry.build(
         name, weights=weights, seed=seed, checkpoint=checkpoint, segment_seconds=segment_seconds
     )
@@ -97,6 +101,33 @@ def prepare(
         **separator.metadata(),
     }
     return Source(module, inputs, input_names, output_names, texts)
+
+
+def _prepare_pitch(
+    name: str,
+    io: Io,
+    weights: registry.Weights,
+    seed: int,
+    checkpoint: str | Path | None,
+    segment_seconds: float | None,
+) -> Source:
+    from separation_coreml.families import crepe
+
+    if io != "waveform":
+        raise ConfigError("io", repr(io), f"no such setting for {name}: its input is frames")
+    count = crepe.frame_count(segment_seconds)
+    module = crepe.build(name, weights=weights, seed=seed, checkpoint=checkpoint)
+    noise = torch.randn(count, crepe.FRAME_LENGTH, generator=torch.Generator().manual_seed(seed))
+    texts = {
+        "author": crepe.SOURCE,
+        "license": crepe.LICENCE,
+        "description": f"CREPE {name.removeprefix('crepe-')}, a pitch tracker",
+        "version": metadata.version("separation-coreml"),
+        "model": name,
+        "weights": Path(checkpoint).name if checkpoint is not None else weights,
+        **crepe.metadata(count),
+    }
+    return Source(module, (0.1 * noise,), (crepe.INPUT,), (crepe.OUTPUT,), texts)
 
 
 def convert_model(

@@ -195,6 +195,11 @@ _SPECS: tuple[ModelSpec, ...] = (
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
+# What can be converted besides separators: the capacities of CREPE (`families.crepe`).
+PITCH_MODELS: tuple[str, ...] = tuple(
+    f"crepe-{capacity}" for capacity in ("tiny", "small", "regular", "medium", "large", "full")
+)
+
 
 def get_spec(name: str) -> ModelSpec:
     """The model of a name.

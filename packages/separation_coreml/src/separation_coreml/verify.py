@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from audio_io.errors import ConfigError
+from audio_io.progress import Progress
 from separation_coreml.mil import Feature, Program
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def verify(
     threshold: float = THRESHOLD,
     stems: Sequence[str] = (),
     bisect: Program | None = None,
+    progress: Progress | None = None,
 ) -> ParityReport:
     """Compare a program with its reference on given inputs.
 
@@ -194,13 +196,19 @@ def verify(
         bisect: A program of the same model, such as the float32 one of a float16 one or the same package
             loaded in float64, with which the results of operations of the same name are compared; only a
             `Program` can be.
+        progress: Advanced by 1 when the program has run, when the reference has, and while operations are
+            compared.
 
     Raises:
         ConfigError: If the reference gives other outputs than the program.
     """
+    advance = progress.advance if progress is not None else _ignore
     estimates = program.run(**inputs)
+    advance(1)
+    expected = _reference_outputs(program, reference, inputs)
+    advance(1)
     outputs = []
-    for name, wanted in _reference_outputs(program, reference, inputs).items():
+    for name, wanted in expected.items():
         found = estimates[name]
         if wanted.shape != found.shape:
             raise ConfigError(
@@ -216,12 +224,16 @@ def verify(
         )
     operations: tuple[OperationParity, ...] = ()
     if bisect is not None and isinstance(program, Program):
-        operations = compare_operations(program, bisect, inputs)
+        operations = compare_operations(program, bisect, inputs, progress=progress)
     return ParityReport(tuple(outputs), threshold, operations)
 
 
+def _ignore(_amount: float) -> None:
+    pass
+
+
 def compare_operations(
-    program: Program, against: Program, inputs: Mapping[str, Tensor]
+    program: Program, against: Program, inputs: Mapping[str, Tensor], *, progress: Progress | None = None
 ) -> tuple[OperationParity, ...]:
     """Compare the results of operations that have the same name in two programs of one model.
 
@@ -231,14 +243,17 @@ def compare_operations(
         program: What is checked.
         against: What it is compared with.
         inputs: A tensor for each input of either.
+        progress: Advanced by 1 in all.
 
     Returns:
         In the order of the checked program; results of different shapes are left out.
     """
     shared = _result_names(program) & _result_names(against)
     seen: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    advance = progress.advance if progress is not None else _ignore
     found = []
     for left, right in zip_longest(_results(program, inputs, shared), _results(against, inputs, shared)):
+        advance(1 / len(shared))
         for side, item in enumerate((left, right)):
             # The name of an output can come twice: before and after its conversion to another type.
             if item is not None and item[0] not in seen[side]:
@@ -311,7 +326,13 @@ def noise(program: Program, seed: int = 0) -> dict[str, Tensor]:
 
 
 def takes_waveform(program: Program) -> bool:
-    """Whether the program is a whole model: one input, `[B, channels, T]`, with one or two channels."""
+    """Whether the program is a whole model.
+
+    `convert` writes it down. Any other package is one if it has one input, `[B, channels, T]`, with one or two
+    channels.
+    """
+    if (io := program.metadata.get("io")) is not None:
+        return io == "waveform"
     shapes = [feature.default for feature in program.inputs]
     return len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][1] <= 2 < shapes[0][2]
 

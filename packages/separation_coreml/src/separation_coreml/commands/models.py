@@ -5,7 +5,7 @@ import dataclasses
 import json
 
 from separation_coreml.commands.parsers import Commands
-from separation_coreml.registry import MODELS
+from separation_coreml.registry import MODELS, PITCH_MODELS
 
 
 def add_command(commands: Commands) -> None:
@@ -27,4 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f"{name:{width}} {size:>8} {segment:>7}  {','.join(spec.stems)}  ({spec.licence})  {spec.title}"
         )
+    print(f"\nPitch trackers, for convert and verify (extra pitch): {', '.join(PITCH_MODELS)}")
     return 0

@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """`separation-coreml verify`."""
     import torch
 
+    from audio_io.progress import Progress
     from separation_coreml.mil import load_program
     from separation_coreml.verify import CoreMLProgram, verify
 
@@ -68,31 +69,34 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None and (arguments.checkpoint or arguments.weights == "random"):
         raise ConfigError("weights", "no --model", "the model that the weights are of (--model)")
     program = load_program(arguments.package)
-    separator = _separator(arguments, program)
+    separator, network = _separator(arguments, program), _pitch_network(arguments)
     exact = None
-    if arguments.against is None and (separator is None or arguments.bisect):
+    if arguments.against is None and ((separator or network) is None or arguments.bisect):
         exact = load_program(arguments.package, dtype=torch.float64)
     other = load_program(arguments.against) if arguments.against else exact
-    reference = _reference(program, separator, other)
+    reference = network or _reference(program, separator, other)
     stems = separator.stems if separator is not None else _stems(program)
     reports: dict[str, ParityReport] = {}
-    for source, inputs in _inputs(arguments, program, separator):
-        reports[source] = verify(
-            program,
-            reference,
-            inputs,
-            threshold=arguments.threshold,
-            stems=stems,
-            bisect=other if arguments.bisect else None,
-        )
-        if sys.platform == "darwin":
-            reports[f"{source}, Core ML"] = verify(
-                CoreMLProgram(program),
+    steps = (3 if arguments.bisect else 2) * (1 if arguments.input is None else 2)
+    with Progress(f"verify {program.path.name}", steps, "steps") as progress:
+        for source, inputs in _inputs(arguments, program, separator):
+            reports[source] = verify(
+                program,
                 reference,
                 inputs,
                 threshold=arguments.threshold,
                 stems=stems,
+                bisect=other if arguments.bisect else None,
+                progress=progress,
             )
+            if sys.platform == "darwin":
+                reports[f"{source}, Core ML"] = verify(
+                    CoreMLProgram(program),
+                    reference,
+                    inputs,
+                    threshold=arguments.threshold,
+                    stems=stems,
+                )
     if arguments.json:
         print(json.dumps({source: report.as_json() for source, report in reports.items()}, indent=2))
     else:
@@ -102,10 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _separator(arguments: argparse.Namespace, program: "Program") -> "Separator | None":
-    if arguments.model is None:
-        return None
     from separation_coreml import registry
 
+    if arguments.model is None or arguments.model in registry.PITCH_MODELS:
+        return None
     spec = registry.get_spec(arguments.model)
     return registry.build(
         arguments.model,
@@ -113,6 +117,18 @@ def _separator(arguments: argparse.Namespace, program: "Program") -> "Separator 
         seed=arguments.seed,
         checkpoint=arguments.checkpoint,
         segment_seconds=_segment(program, spec.segment) / spec.sample_rate,
+    )
+
+
+def _pitch_network(arguments: argparse.Namespace) -> "Reference | None":
+    from separation_coreml import registry
+
+    if arguments.model not in registry.PITCH_MODELS:
+        return None
+    from separation_coreml.families import crepe
+
+    return crepe.build(
+        arguments.model, weights=arguments.weights, seed=arguments.seed, checkpoint=arguments.checkpoint
     )
 
 
@@ -142,6 +158,12 @@ def _inputs(
         waveform = 0.1 * torch.randn(1, separator.channels, separator.segment, generator=generator)
         yield "noise", separator_inputs(program, separator, waveform)
     if arguments.input is None:
+        return
+    if program.metadata.get("kind") == "pitch":
+        from separation_coreml.families import crepe
+
+        frames = program.inputs[0]
+        yield arguments.input, {frames.name: crepe.frames_of(arguments.input, frames.default[0])}
         return
     if whole:
         _, channels, length = program.inputs[0].default
