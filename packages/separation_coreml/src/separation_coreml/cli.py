@@ -8,6 +8,7 @@ from separation_coreml.commands import (
     convert,
     export_onnx,
     models,
+    report,
     separate,
     verify,
 )
@@ -17,6 +18,7 @@ COMMANDS = (
     models,
     convert,
     export_onnx,
+    report,
     separate,
     verify,
 )

@@ -1,0 +1,131 @@
+"""One model of a report, measured in a process of its own: `python -m separation_coreml.report_row`."""
+
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audio_io.atomic import write_json
+from audio_io.errors import UserError
+from separation_coreml import registry
+from separation_coreml.config import ConvertConfig
+from separation_coreml.convert import convert
+from separation_coreml.convert_model import Source, prepare
+from separation_coreml.mil import load_program
+from separation_coreml.report import CLIP, Measurement, Row, Task, bar, clip
+from separation_coreml.verify import sdr, verify
+
+CONFIGS = {
+    "fp32": ConvertConfig(),
+    "fp16": ConvertConfig(precision="fp16"),
+    "int8": ConvertConfig(quantize="int8"),
+}
+# An output that is nearly silent would agree with anything that is nearly silent.
+LEAST_DEVIATION = 1e-3
+
+
+class DegenerateOutputError(UserError):
+    """The output of a model with random weights is too small for a comparison to prove anything."""
+
+
+def measure(task: Task, scratch: Path) -> Row:
+    """Convert a model in each of the kinds asked for, and compare each with PyTorch.
+
+    Args:
+        task: What to measure.
+        scratch: Folder for the packages.
+
+    Raises:
+        UserError: If the model cannot be built or converted, or gives next to nothing.
+    """
+    spec = registry.get_spec(task.model)
+    source = prepare(task.model, weights=task.weights, seed=task.seed, segment_seconds=task.segment)
+    with torch.no_grad():
+        reference = source.module(*source.inputs)
+    deviation = float(reference.std())
+    if not deviation >= LEAST_DEVIATION:
+        raise DegenerateOutputError(
+            f"output: found a standard deviation of {deviation:.1e}, expected at least {LEAST_DEVIATION:g}"
+        )
+    measured, note, first = {}, "", None
+    for kind in task.kinds:
+        path = scratch / f"{kind}.mlpackage"
+        converted = convert(
+            source.module,
+            source.inputs,
+            path,
+            input_names=source.input_names,
+            output_names=source.output_names,
+            config=CONFIGS[kind],
+            metadata=source.metadata,
+        )
+        first = first or converted
+        inputs = dict(zip(source.input_names, source.inputs, strict=True))
+        parity = verify(load_program(path), lambda *_: reference, inputs, stems=spec.stems)
+        measured[kind] = Measurement(
+            sdr=clip(parity.sdr),
+            max_abs=min(parity.max_abs, 10.0**CLIP),
+            stems={stem: clip(value) for stem, value in parity.outputs[0].stems.items()},
+            size_mb=converted.size_mb,
+            seconds=converted.seconds,
+        )
+        if kind == "fp32" and parity.sdr < bar(spec.family, "fp32"):
+            note = diagnose(path, source, reference)
+    assert first is not None
+    return Row(
+        model=task.model,
+        family=spec.family,
+        parameters=spec.parameters,
+        segment_seconds=int(source.metadata["segment"]) / spec.sample_rate,
+        weights=task.weights,
+        complex_removed=dict(first.complex_operations),
+        operations=first.operations,
+        conversion_seconds=first.seconds,
+        peak_memory_mb=first.peak_memory_mb,
+        cpu_seconds=time.process_time(),
+        deviation=deviation,
+        measured=measured,
+        note=note,
+    )
+
+
+def diagnose(path: Path, source: Source, reference: Tensor) -> str:
+    """Where a float32 program leaves PyTorch: by rounding, or by computing something else.
+
+    The program is run in float64 too. If PyTorch's own result in float32 is no nearer to that than the
+    program's is, both only round; if it is farther, the program computes something else.
+    """
+    inputs = dict(zip(source.input_names, source.inputs, strict=True))
+    program, exact = load_program(path), load_program(path, dtype=torch.float64)
+    (unrounded,) = exact.run(**inputs).values()
+    theirs = sdr(unrounded, reference)
+    report = verify(program, exact, inputs, bisect=exact)
+    first = report.first_divergence
+    where = (
+        ""
+        if first is None
+        else f"; rounding first passes 110 dB at #{first.index} {first.kind} '{first.name}'"
+    )
+    ours = f"PyTorch {theirs:.1f} dB, the program {report.sdr:.1f} dB"
+    return f"against the same program in float64: {ours}{where}"
+
+
+def main() -> int:
+    """Measure the task given as JSON, and write its row."""
+    task = Task.from_json(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            row = measure(task, Path(folder))
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 2
+    write_json(sys.argv[2], dataclasses.asdict(row))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
