@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from separation_coreml.compress import transform_constants
+from separation_coreml.compress import compress, transform_constants
 from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import convert
 from separation_coreml.mil import load_program
+from separation_coreml.package import size_mb
+from separation_coreml.verify import sdr
 
 
 class Network(nn.Module):
@@ -22,28 +24,29 @@ class Network(nn.Module):
         return self.linear(z.abs()[:, :513].mT)
 
 
-@pytest.mark.parametrize(
-    ("quantize", "megabytes", "decibels"),
-    [
-        ("none", 1.4, 110),
-        ("int8", 0.8, 40),
-        ("palettize6", 0.75, 30),
-        ("palettize4", 0.7, 19),
-        ("prune", 1.15, 7),
-    ],
-)
-def test_weights_are_smaller_and_transforms_exact(tmp_path, quantize, megabytes, decibels):
-    import coremltools as ct
-
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """The network, its input, and its package."""
     torch.manual_seed(0)
     model, x = Network().eval(), torch.randn(1, 20000)
+    path = tmp_path_factory.mktemp("compress") / "plain.mlpackage"
+    convert(model, (x,), path, input_names=["x"], output_names=["y"])
+    return model, x, path
+
+
+@pytest.mark.parametrize(
+    ("quantize", "megabytes", "decibels"),
+    [("none", 1.4, 110), ("int8", 0.8, 40), ("palettize4", 0.7, 19), ("prune", 1.15, 7)],
+)
+def test_weights_are_smaller_and_transforms_exact(tmp_path, converted, quantize, megabytes, decibels):
+    import coremltools as ct
+
+    model, x, plain = converted
     path = tmp_path / "m.mlpackage"
-    report = convert(
-        model, (x,), path, input_names=["x"], output_names=["y"], config=ConvertConfig(quantize=quantize)
-    )
+    package = ct.models.MLModel(str(plain), skip_model_load=True)
+    compress(package, ConvertConfig(quantize=quantize)).save(str(path))
     with torch.no_grad():
         expected = model(x)
-    found = load_program(path).run(x=x)["y"]
-    assert float(10 * torch.log10(expected.square().sum() / (found - expected).square().sum())) > decibels
-    assert report.size_mb < megabytes
+    assert sdr(expected, load_program(path).run(x=x)["y"]) > decibels
+    assert size_mb(path) < megabytes
     assert len(transform_constants(ct.models.MLModel(str(path), skip_model_load=True))) >= 8

@@ -20,8 +20,7 @@ from separation_coreml.registry import MODELS, Weights, get_spec
 KINDS = ("fp32", "fp16", "int8")
 # SDR in dB that a program has to reach against PyTorch.
 BARS = {"fp32": 110.0, "fp16": 50.0, "int8": 35.0}
-# Instance norms over single channels divide by deviations near 0, so float32 itself is less exact here; what
-# PyTorch's own float32 loses is in the note of a row below its bar.
+# Families of which float32 itself is less exact; what PyTorch's own float32 loses is in the note of the row.
 FP32_BARS = {"mdx23c": 90.0}
 # In MB, of the package with 8-bit weights.
 SIZE_BARS = {"htdemucs": 50.0}
@@ -141,7 +140,7 @@ class Row:
         cpu_seconds: Time on processors that the whole row took, all threads together.
         deviation: Standard deviation of PyTorch's output.
         measured: One entry for each kind of conversion.
-        note: Why there are no numbers, or where they come from if they are below the bar.
+        note: Why there are no numbers; or, if fp32 is below the common bar, what rounding has to do with it.
     """
 
     model: str

@@ -135,11 +135,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
     """What misses its bar, and where that comes from; and bars that are a family's own."""
     found = []
     for row in rows:
-        if not row.passed:
-            reasons = "; ".join(row.below)
-            found.append(f"{row.model}: {reasons}" + (f" ({row.note})" if row.note not in reasons else ""))
-    own = {row.family: bar(row.family, "fp32") for row in rows if bar(row.family, "fp32") != BARS["fp32"]}
-    found += [f"{family}: its own bar in fp32 is {value:g} dB" for family, value in own.items()]
+        reasons = list(row.below)
+        if (own := bar(row.family, "fp32")) != BARS["fp32"]:
+            reasons.append(f"the bar of the family in fp32 is {own:g} dB")
+        if row.note and row.note not in reasons:
+            reasons.append(row.note)
+        if reasons:
+            found.append(f"{row.model}: {'; '.join(reasons)}")
     return found
 
 

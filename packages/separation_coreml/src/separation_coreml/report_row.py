@@ -16,7 +16,7 @@ from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import convert
 from separation_coreml.convert_model import Source, prepare
 from separation_coreml.mil import load_program
-from separation_coreml.report import CLIP, Measurement, Row, Task, bar, clip
+from separation_coreml.report import BARS, CLIP, Measurement, Row, Task, clip
 from separation_coreml.verify import sdr, verify
 
 CONFIGS = {
@@ -73,7 +73,7 @@ def measure(task: Task, scratch: Path) -> Row:
             size_mb=converted.size_mb,
             seconds=converted.seconds,
         )
-        if kind == "fp32" and parity.sdr < bar(spec.family, "fp32"):
+        if kind == "fp32" and parity.sdr < BARS["fp32"]:
             note = diagnose(path, source, reference)
     assert first is not None
     return Row(

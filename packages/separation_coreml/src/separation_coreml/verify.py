@@ -328,8 +328,8 @@ def noise(program: Program, seed: int = 0) -> dict[str, Tensor]:
 def takes_waveform(program: Program) -> bool:
     """Whether the program is a whole model.
 
-    `convert` writes it down. Any other package is one if it has one input, `[B, channels, T]`, with one or two
-    channels.
+    The metadata say it (`io`); without them it is one if it has one input, `[B, channels, T]`, with one or
+    two channels.
     """
     if (io := program.metadata.get("io")) is not None:
         return io == "waveform"
