@@ -136,6 +136,7 @@ def _end(processes: set[multiprocessing.process.BaseProcess]) -> None:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
             process.terminate()
+            process.join()
 
 
 def _of_recording(error: FileError | OSError) -> FileError | OSError:
