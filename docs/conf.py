@@ -21,3 +21,6 @@ napoleon_custom_sections = [("Shape", "params_style"), ("Reference", "notes_styl
 
 html_theme = "furo"
 html_title = project
+
+# Classes of two packages may have the same name; a bare name in a type annotation then has two targets.
+suppress_warnings = ["ref.python"]

@@ -63,8 +63,7 @@ def sdr(found, expected):
     ("config", "decibels"),
     [
         (ConvertConfig(), 110),
-        (ConvertConfig(target="iOS16", compute_units="cpu_and_ne"), 110),
-        (ConvertConfig(precision="fp16"), 50),
+        (ConvertConfig(precision="fp16", target="iOS16", compute_units="cpu_and_ne"), 50),
         (ConvertConfig(precision="mixed"), 52),
         (ConvertConfig(quantize="int8"), 50),
     ],

@@ -1,13 +1,14 @@
 """Channel pruning: a smaller capacity out of a larger one's channels.
 
-Criteria:
-    l1, l2: Norm of a channel's kernel (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017).
-    fpgm: Distance to the other kernels (He et al., "Filter Pruning via Geometric Median", CVPR 2019).
-    taylor: Loss that a channel is worth to first order (Molchanov et al., "Importance Estimation for Neural
-        Network Pruning", CVPR 2019).
-    cssp: Greedy column subset selection: the channels from which all the others follow best by a linear
-        map, weighed by what the next layer makes of them (Farahat et al., "Greedy column subset selection
-        for large-scale data sets", Knowl. Inf. Syst. 45, 2015).
+The criteria:
+
+- `l1`, `l2`: norm of a channel's kernel (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017).
+- `fpgm`: distance to the other kernels (He et al., "Filter Pruning via Geometric Median", CVPR 2019).
+- `taylor`: loss that a channel is worth to first order (Molchanov et al., "Importance Estimation for Neural
+  Network Pruning", CVPR 2019).
+- `cssp`: greedy column subset selection: the channels from which all the others follow best by a linear map,
+  weighed by what the next layer makes of them (Farahat et al., "Greedy column subset selection for large-scale
+  data sets", Knowl. Inf. Syst. 45, 2015).
 
 Pruning alone does not give a usable network (docs/pitch_training.md has the numbers); it is where
 distillation starts.
