@@ -7,8 +7,8 @@ The criteria:
 - `taylor`: loss that a channel is worth to first order (Molchanov et al., "Importance Estimation for Neural
   Network Pruning", CVPR 2019).
 - `cssp`: greedy column subset selection: the channels from which all the others follow best by a linear map,
-  weighed by what the next layer makes of them (Farahat et al., "Greedy column subset selection for large-scale
-  data sets", Knowl. Inf. Syst. 45, 2015).
+  weighed by what the next layer makes of them (Farahat et al., "Greedy column subset selection for
+  large-scale data sets", Knowl. Inf. Syst. 45, 2015).
 
 Pruning alone does not give a usable network (docs/pitch_training.md has the numbers); it is where
 distillation starts.
