@@ -7,6 +7,7 @@ from audio_io import cli
 from separation_coreml.commands import (
     convert,
     export_onnx,
+    ios_vectors,
     models,
     report,
     separate,
@@ -18,6 +19,7 @@ COMMANDS = (
     models,
     convert,
     export_onnx,
+    ios_vectors,
     report,
     separate,
     verify,

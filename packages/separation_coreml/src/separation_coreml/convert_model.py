@@ -1,6 +1,7 @@
 """A model of the registry, made ready to be converted: its graph, example inputs, names and metadata."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -13,6 +14,7 @@ from separation_coreml import registry
 from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import ConvertReport, convert
 from separation_coreml.families.base import Separator
+from separation_coreml.ios import LAYOUTS
 
 Io: TypeAlias = Literal["waveform", "core"]
 
@@ -90,6 +92,7 @@ def prepare(
             inputs = separator.analysis(*inputs)
         module = Core(separator)
         input_names, output_names = separator.core_inputs, separator.core_outputs
+    layout = LAYOUTS.get(spec.family) if io == "core" else None
     texts = {
         "author": spec.source,
         "license": spec.licence,
@@ -99,6 +102,7 @@ def prepare(
         "io": io,
         "weights": Path(checkpoint).name if checkpoint is not None else weights,
         **separator.metadata(),
+        **({} if layout is None else {"spectrogram": json.dumps(asdict(layout))}),
     }
     return Source(module, inputs, input_names, output_names, texts)
 

@@ -144,9 +144,7 @@ def vectors() -> dict[str, Any]:
             for length, segment, overlap in ((25, 10, 0.25), (6, 10, 0.25), (40, 11, 0.5))
             for placement in ("even", "demucs")
         ],
-        "stft": [
-            _spectrograms(models, stft, layout) for models, stft, layout in spectrogram_kinds()
-        ],
+        "stft": [_spectrograms(models, stft, layout) for models, stft, layout in spectrogram_kinds()],
     }
 
 

@@ -72,7 +72,8 @@ final class VectorTests: XCTestCase {
     }
 
     func testTriangle() {
-        XCTAssertEqual(triangle(5), [1.0 / 3, 2.0 / 3, 1, 2.0 / 3, 1.0 / 3])
+        let one: Float = 1
+        XCTAssertEqual(triangle(5), [one / 3, 2 * one / 3, 1, 2 * one / 3, one / 3])
         XCTAssertEqual(triangle(4), [0.5, 1, 1, 0.5])
     }
 
