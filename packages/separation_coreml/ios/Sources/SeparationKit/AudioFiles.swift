@@ -73,8 +73,12 @@
         }
 
         private func convert(_ converter: AVAudioConverter, into buffer: AVAudioPCMBuffer) throws {
+            // The closure may be Sendable, which forbids it to change a variable.
+            final class Failure {
+                var error: Error?
+            }
             var failure: NSError?
-            var readFailure: Error?
+            let reading = Failure()
             let file = self.file
             let length = blockLength
             let status = converter.convert(to: buffer, error: &failure) { _, state in
@@ -87,18 +91,21 @@
                 do {
                     try file.read(into: input, frameCount: length)
                 } catch {
-                    readFailure = error
+                    reading.error = error
                     state.pointee = .endOfStream
                     return nil
                 }
                 state.pointee = .haveData
                 return input
             }
-            if let error = readFailure {
+            if let error = reading.error {
                 throw error
             }
             if status == .error {
-                throw failure ?? SeparationError("recording: found samples that cannot be resampled")
+                if let error = failure {
+                    throw error
+                }
+                throw SeparationError("recording: found samples that cannot be resampled")
             }
         }
     }

@@ -88,7 +88,8 @@ public struct ModelSettings: Equatable {
         guard let json = metadata["stft"],
             let settings = try? decoder.decode(StftSettings.self, from: Data(json.utf8))
         else {
-            throw SeparationError("model: found no usable 'stft' in its metadata, expected one with --io core")
+            throw SeparationError(
+                "model: found no usable 'stft' in its metadata, expected one; convert it without --io core")
         }
         stft = settings
         if let json = metadata["spectrogram"] {

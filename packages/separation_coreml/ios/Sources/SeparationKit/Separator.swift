@@ -7,6 +7,7 @@
         public let settings: ModelSettings
         private let model: MLModel
         private let fourier: ShortTimeFourier?
+        private let temporary: URL?
 
         /// Loads a `.mlpackage`, which is compiled first, or a compiled `.mlmodelc`.
         public init(url: URL, computeUnits: MLComputeUnits = .all) throws {
@@ -14,11 +15,7 @@
             configuration.computeUnits = computeUnits
             let isCompiled = url.pathExtension == "mlmodelc"
             let compiled = isCompiled ? url : try MLModel.compileModel(at: url)
-            defer {
-                if !isCompiled {
-                    try? FileManager.default.removeItem(at: compiled)
-                }
-            }
+            temporary = isCompiled ? nil : compiled
             model = try MLModel(contentsOf: compiled, configuration: configuration)
             let entries = model.modelDescription.metadata[MLModelMetadataKey.creatorDefinedKey]
             settings = try ModelSettings(metadata: entries as? [String: String] ?? [:])
@@ -26,6 +23,13 @@
                 fourier = try ShortTimeFourier(stft, layout: settings.layout)
             } else {
                 fourier = nil
+            }
+        }
+
+        deinit {
+            // Not before: Core ML may read weights from it at any time.
+            if let folder = temporary {
+                try? FileManager.default.removeItem(at: folder)
             }
         }
 
