@@ -3,6 +3,7 @@
 from typing import Any
 
 from separation_coreml.config import ConvertConfig
+from separation_coreml.core_ml_tools import coremltools
 from separation_coreml.precision import TRANSFORM
 
 # Tensors below this many values (norms, biases, small convolutions) are a percent of a model's size, and the
@@ -21,8 +22,7 @@ def compress(model: Any, config: ConvertConfig) -> Any:  # noqa: ANN401 - coreml
     """
     if config.quantize == "none":
         return model
-    import coremltools.optimize.coreml as cto
-
+    cto = coremltools("optimize.coreml")
     if config.quantize == "int8":
         settings = cto.OpLinearQuantizerConfig(
             mode="linear_symmetric", granularity="per_channel", weight_threshold=WEIGHT_THRESHOLD

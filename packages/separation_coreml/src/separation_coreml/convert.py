@@ -19,6 +19,7 @@ from audio_io.errors import ConfigError, UserError
 from audio_io.progress import Progress
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
+from separation_coreml.core_ml_tools import coremltools
 from separation_coreml.package import atomic_package, check_path, size_mb
 from separation_coreml.precision import in_float16
 from separation_coreml.realize.capture import Realized, capture
@@ -124,9 +125,9 @@ def _to_core_ml(
     output_names: Sequence[str],
     config: ConvertConfig,
 ) -> Any:  # noqa: ANN401 - coremltools has no types
-    import coremltools as ct
     import numpy as np
 
+    ct: Any = coremltools()
     precision = {
         "fp32": ct.precision.FLOAT32,
         "fp16": ct.precision.FLOAT16,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from audio_io.errors import ConfigError
 from audio_io.progress import Progress
+from separation_coreml.core_ml_tools import coremltools
 from separation_coreml.mil import Feature, Program
 
 if TYPE_CHECKING:
@@ -383,10 +384,8 @@ class CoreMLProgram:
     """
 
     def __init__(self, program: Program) -> None:
-        import coremltools
-
         self.inputs, self.outputs = program.inputs, program.outputs
-        self._model = coremltools.models.MLModel(str(program.path))
+        self._model = coremltools().models.MLModel(str(program.path))
 
     def run(self, **tensors: Tensor) -> dict[str, Tensor]:
         """Compute the outputs."""

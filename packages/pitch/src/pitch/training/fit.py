@@ -6,6 +6,7 @@ A run lives in a folder: `last.ckpt` (all that is needed to go on), `metrics.csv
 
 import csv
 import logging
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from audio_io.errors import ConfigError
 from audio_io.figures import PALETTE, new_figure
+from audio_io.progress import Progress
 from pitch.extras import MissingExtraError, how_to_add
 from pitch.model import Crepe
 from pitch.training.config import FitConfig
@@ -26,7 +28,7 @@ from pitch.training.spectral import SpectralCrepe
 
 try:
     import lightning
-    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 except ImportError as error:
     raise MissingExtraError(f"training needs Lightning; {how_to_add('train')}") from error
@@ -138,10 +140,11 @@ def fit(
         validation: The same few batches each time.
         folder: Of the run.
         device: Where to train.
-        progress: Whether to show a bar.
+        progress: Whether to show a bar, and a line after each validation.
 
     Raises:
         ConfigError: If the checkpoint is of another network.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _quieten()
@@ -161,12 +164,12 @@ def fit(
         val_check_interval=config.check_every,
         check_val_every_n_epoch=None,
         log_every_n_steps=10,
-        callbacks=[checkpoint, *([TQDMProgressBar(refresh_rate=10)] if progress else [])],
+        callbacks=[checkpoint, *([_Report(config.steps)] if progress else [])],
         logger=[
             CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50),
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
@@ -180,6 +183,9 @@ def fit(
             ckpt_path=None if last is None else str(last),
             weights_only=True,
         )
+    except SystemExit as error:
+        # What Lightning makes of Ctrl-C.
+        raise KeyboardInterrupt from error
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
@@ -190,6 +196,33 @@ def fit(
     network.to("cpu")
     if (folder / "metrics.csv").is_file():
         plot_curves(folder / "metrics.csv", folder / "curves.png")
+
+
+class _Report(lightning.Callback):
+    """Progress as all commands show it: a bar on a terminal, lines in a log."""
+
+    def __init__(self, steps: int) -> None:
+        self._progress = Progress("training", steps, "steps")
+
+    def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        """Count what an earlier run has done."""
+        self._progress.advance(trainer.global_step)
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Count a step."""
+        self._progress.advance(1)
+
+    def on_validation_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        """Say how good the network is by now."""
+        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        near = values.get("val_within_50_cents")
+        share = "" if near is None else f", {near:.1%} of the voiced frames within 50 cents"
+        print(
+            f"step {trainer.global_step}: loss {values['loss']:.4f}, on other frames "
+            f"{values['val_excess_loss']:.4f} above the least{share}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def checkpoint_of(folder: Path) -> Path | None:

@@ -1,22 +1,10 @@
-"""coremltools' protocol-buffer classes, imported without its warnings."""
+"""coremltools' protocol-buffer classes."""
 
-import functools
-import logging
 from types import ModuleType
 
+from separation_coreml.core_ml_tools import coremltools
 
-@functools.cache
+
 def messages() -> tuple[ModuleType, ModuleType]:
-    """The modules with the messages `Model` and, inside it, the MIL program.
-
-    coremltools reports on import that Core ML itself is absent off macOS and which versions of other
-    libraries it was not tested with; nothing that is done here depends on either.
-    """
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        from coremltools.proto import MIL_pb2, Model_pb2
-    finally:
-        logger.setLevel(level)
-    return Model_pb2, MIL_pb2
+    """The modules with the messages `Model` and, inside it, the MIL program."""
+    return coremltools("proto.Model_pb2"), coremltools("proto.MIL_pb2")
