@@ -17,13 +17,14 @@ STEM = "separation_coreml_report"
 TITLE = "Every family as a Core ML program"
 YES, NO = "✅", "❌"
 
-# What was thought of families before their complex arithmetic was replaced: coremltools, given the traced
-# model as it is, stops at complex64.
 EARLIER = (
     ("Demucs, HTDemucs", ("demucs", "torchaudio_hdemucs"), NO),
     ("Spleeter", ("spleeter",), NO),
     ("Open-Unmix", ("openunmix",), "?"),
 )
+CHANGED = """\
+*Before* is the verdict on the traced model as it is, at whose complex64 values coremltools stops. *Now* is \
+that of the rows above, in which they are pairs of real values."""
 
 EXPLANATION = """\
 Each model is built with {weights} weights, converted, and its program is run by the interpreter of this \
@@ -89,9 +90,8 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     """All models; and the verdicts that have changed."""
     kinds = [kind for kind in KINDS if any(kind in row.measured for row in rows)] or [KINDS[0]]
     header = (
-        "family", "model", "parameters", "segment", "complex", "operations", "conversion", "memory",
-        "processor",
-        *(f"size {kind}" for kind in kinds), *(f"SDR {kind}" for kind in kinds), "verdict",
+        "family", "model", "verdict", *(f"SDR {kind}" for kind in kinds), *(f"size {kind}" for kind in kinds),
+        "parameters", "segment", "complex", "operations", "conversion", "memory", "processor",
     )  # fmt: skip
     body = []
     for row in rows:
@@ -107,17 +107,17 @@ def tables(rows: Sequence[Row]) -> list[Table]:
             (
                 row.family,
                 row.model,
+                YES if row.passed else NO,
+                *("" if entry is None else decibels(entry.sdr) for entry in found),
+                *("" if entry is None else f"{entry.size_mb:.1f} MB" for entry in found),
                 f"{row.parameters / 1e6:.1f} M",
                 f"{row.segment_seconds:.2g} s",
                 *(costs if row.measured else [""] * len(costs)),
-                *("" if entry is None else f"{entry.size_mb:.1f} MB" for entry in found),
-                *("" if entry is None else decibels(entry.sdr) for entry in found),
-                YES if row.passed else NO,
             )
         )
     return [
         Table("All families", header, tuple(body)),
-        Table("Verdicts that have changed", ("family", "before", "now", "shown by"), tuple(verdicts(rows))),
+        Table("Can it be a Core ML program?", ("family", "before", "now", "shown by"), tuple(verdicts(rows))),
     ]
 
 
@@ -169,7 +169,7 @@ def to_markdown(rows: Sequence[Row], config: ReportConfig) -> str:
     parts.append(main.markdown())
     if found := notes(rows):
         parts.append("\n".join(f"- {note}" for note in found))
-    parts += [f"![SDR and size of each model](images/{STEM}.png)", changed.markdown(), _cost(rows)]
+    parts += [f"![SDR and size of each model](images/{STEM}.png)", changed.markdown(), CHANGED, _cost(rows)]
     parts.append(f"Written by:\n\n```bash\n{command(config)}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -206,6 +206,7 @@ def to_html(rows: Sequence[Row], config: ReportConfig, figure: Path) -> str:
         f"<ul>{found}</ul>" if found else "",
         f'<p><img src="data:image/png;base64,{picture}" alt="SDR and size of each model"></p>',
         changed.html(),
+        f"<p>{CHANGED.replace('*', '')}</p>",
         f"<p>{html.escape(_cost(rows))}</p>",
         f"<pre>{html.escape(command(config))}</pre>",
     ]
@@ -225,10 +226,9 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
             if not places:
                 continue
             entries = [shown[at].measured[kind] for at in places]
-            heights = [at + (len(shown[at].measured) - 1) * thick / 2 for at in places]
             heights = [
-                height - list(shown[at].measured).index(kind) * thick
-                for height, at in zip(heights, places, strict=True)
+                at + thick * ((len(shown[at].measured) - 1) / 2 - list(shown[at].measured).index(kind))
+                for at in places
             ]
             # Equal outputs have no finite SDR; 160 dB is beyond all that rounding leaves.
             values = [max(0.0, min(entry.sdr, 160.0)) for entry in entries]
