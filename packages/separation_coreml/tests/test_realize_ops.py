@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from separation_coreml.realize import UnsupportedComplexError, supported_operations
+from separation_coreml.realize.capture import capture
 from separation_coreml.realize.complex_ops import OPERATIONS
 from separation_coreml.realize.constants import Constants, Recording
 from separation_coreml.realize.mode import RealMode
@@ -281,3 +282,18 @@ def test_every_operation_is_tested():
     for name, function in OPERATIONS.items():
         names_of.setdefault(function, []).append(name.removeprefix("fft_"))
     assert [names for names in names_of.values() if not any(name in source for name in names)] == []
+
+
+def test_a_new_axis_before_an_integer_adds_no_sixth_dimension():
+    def function(x):
+        return x[1:, ..., None, None, None, 2] * x[..., 0, None][:, 0, None, None][1:, ..., None]
+
+    x = draw(3, 4, 5).float()
+    found, _ = in_real_arithmetic(function, x)
+    assert torch.equal(found, function(x))
+    module = torch.nn.Module()
+    module.forward = function
+    graph = capture(module, (x,)).inlined_graph
+    ranks = [value.type().dim() for node in graph.nodes() for value in node.outputs()
+             if value.type().kind() == "TensorType"]  # fmt: skip
+    assert max(rank for rank in ranks if rank is not None) == 5

@@ -99,6 +99,19 @@ def _index_fill(constants: Constants, x: Tensor, dim: int, index: Tensor, value:
 # --- indices ---
 
 
+@_rewrite("getitem")
+def _getitem(constants: Constants, x: Tensor, index: Value) -> Value:  # noqa: ARG001
+    # Torch goes from left to right: a new axis before an integer is one dimension too many for a while.
+    entries = index if isinstance(index, tuple) else (index,)
+    if not (is_basic(index) and None in entries and any(isinstance(entry, int) for entry in entries)):
+        return NotImplemented
+    rest = tuple(entry for entry in entries if entry is not None)
+    axes = tuple(
+        slice(None) if isinstance(entry, slice) else entry for entry in entries if not isinstance(entry, int)
+    )
+    return x[rest][axes]
+
+
 def is_basic(index: Value) -> bool:
     """Whether indexing with it gives a view: integers, slices, None and the ellipsis only."""
     entries = index if isinstance(index, tuple) else (index,)
