@@ -1,18 +1,16 @@
 """How much faster `pitch` is than torchcrepe and ONNX Runtime: in turns, in one process.
 
-    uv run --all-packages --all-groups python benchmarks/speed.py [--threads 1] [--seconds 3] [--command]
+    uv run --all-packages --all-groups python benchmarks/speed.py [--threads 1] [--seconds 3]
 
 `predict` is the whole way from waveform to pitch with Viterbi decoding; `network` the posteriors alone, where
 the plain network, whose operations are torchcrepe's, stands for the capacities that torchcrepe does not have.
-ONNX Runtime runs the plain export (`pitch export`). `--command` times the two commands as well, start of
-Python and import of torch included.
+ONNX Runtime runs the plain export (`pitch export`). torchcrepe's command is not timed: with torchaudio 2.11 it
+cannot read files.
 """
 
 import argparse
 import functools
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,28 +55,11 @@ def onnx_session(name: str, weights: Path | None, folder: Path, threads: int) ->
     return onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
 
 
-def command_seconds(folder: Path, model: str) -> dict[str, float]:
-    """Seconds of torchcrepe's command and ours on the shipped recording."""
-    recording = str(demo.recording())
-    theirs = ["-m", "torchcrepe", "--audio_files", recording, "--output_files", str(folder / "f0.pt")]
-    ours = ["-m", "pitch", "track", recording, "--outputs", "pt", "-o", str(folder), "--device", "cpu"]
-    calls = {
-        "torchcrepe": [sys.executable, *theirs, "--model", model],
-        "pitch": [sys.executable, *ours, "--model", model],
-    }
-    runs = {
-        name: functools.partial(subprocess.run, call, check=True, capture_output=True)
-        for name, call in calls.items()
-    }
-    return medians(runs, 1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=3.0, help="of the shipped recording")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--command", action="store_true", help="time the commands too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     waveform, _ = audio_io.load(demo.recording(), sample_rate=16000, duration=options.seconds)
@@ -122,14 +103,6 @@ def main() -> None:
                 "bf16": functools.partial(in_batches, bf16, frames),
             }
             report("network", name, calls)
-        if options.command:
-            for name in TORCHCREPE_SHA256:
-                seconds = command_seconds(folder, name)
-                theirs, ours = seconds["torchcrepe"], seconds["pitch"]
-                print(
-                    f"\ncommand, `{name}`, 5.7 s of audio: torchcrepe {theirs:.1f} s, "
-                    f"pitch {ours:.1f} s, {theirs / ours:.1f} times as fast"
-                )
 
 
 if __name__ == "__main__":
