@@ -4,8 +4,8 @@
 
 `predict` is the whole way from waveform to pitch with Viterbi decoding; `network` the posteriors alone, where
 the plain network, whose operations are torchcrepe's, stands for the capacities that torchcrepe does not have.
-ONNX Runtime runs the plain export (`pitch export`). torchcrepe's command is not timed: with torchaudio 2.11 it
-cannot read files.
+ONNX Runtime runs the plain export (`pitch export`). torchcrepe's command is not timed: it cannot read files
+with torchaudio 2.11.
 """
 
 import argparse
