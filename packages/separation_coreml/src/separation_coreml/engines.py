@@ -194,8 +194,9 @@ def _converted(
     outputs: int,
     run: Callable[[Tensor], Tensor],
 ) -> Engine:
-    if (inputs, outputs) != (1, 1):
-        found = f"a model with {inputs} inputs and {outputs} outputs"
+    if (inputs, outputs) != (1, 1) or metadata.get("io") == "core":
+        # A core may well have one input and one output, which are spectrograms then.
+        found = f"a network with {inputs} inputs and {outputs} outputs"
         raise FileError(path, found, "one from waveform to stems (converted without --io core)")
     missing = [key for key in _KEYS if key not in metadata]
     if missing:
