@@ -291,7 +291,14 @@ def test_a_foreign_or_core_model_is_refused():
         engines._converted("onnx", "x.onnx", {}, 1, 1, copy)
     with pytest.raises(FileError, match="2 inputs and 2 outputs, expected one from waveform to stems"):
         engines._converted("onnx", "x.onnx", {}, 2, 2, copy)
-    core = {"io": "core", "stems": "a", "sample_rate": "8000", "channels": "2", "segment": "9", "overlap": "0.1"}
+    core = {
+        "io": "core",
+        "stems": "a",
+        "sample_rate": "8000",
+        "channels": "2",
+        "segment": "9",
+        "overlap": "0.1",
+    }
     with pytest.raises(FileError, match="expected one from waveform to stems"):
         engines._converted("mil", "x.mlpackage", core, 1, 1, copy)
 
