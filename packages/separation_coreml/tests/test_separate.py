@@ -206,19 +206,6 @@ def test_folders_keep_their_places_and_names_must_differ(tmp_path):
         songs.plan([tmp_path / "empty"], "out")
 
 
-def test_several_processes_do_the_same(tmp_path):
-    for index in range(2):
-        audio_io.save(tmp_path / f"{index}.wav", noise(3000, index), 44100)
-    (tmp_path / "2.wav").write_bytes(b"RIFF")
-    planned = songs.plan(sorted(tmp_path.glob("*.wav")), tmp_path / "out")
-    outcomes = dict(songs.separate_songs(planned, mixer, stems=["a"], workers=2))
-    assert sum(isinstance(outcome, songs.Separated) for outcome in outcomes.values()) == 2
-    assert isinstance(outcomes[planned[2]], FileError)
-    for index in range(2):
-        stem, _ = audio_io.load(tmp_path / "out" / str(index) / "a.wav")
-        torch.testing.assert_close(stem, noise(3000, index), atol=1e-6, rtol=1e-5)
-
-
 # Engines
 
 
@@ -301,6 +288,20 @@ def test_a_foreign_or_core_model_is_refused():
     }
     with pytest.raises(FileError, match="expected one from waveform to stems"):
         engines._converted("mil", "x.mlpackage", core, 1, 1, copy)
+
+
+def test_several_processes_do_the_same(tmp_path, onnx_file):
+    for index in range(2):
+        audio_io.save(tmp_path / f"{index}.wav", noise(3000, index), 44100)
+    (tmp_path / "2.wav").write_bytes(b"RIFF")
+    planned = songs.plan(sorted(tmp_path.glob("*.wav")), tmp_path / "out")
+    load = functools.partial(engines.load_engine, onnx_file)
+    outcomes = dict(songs.separate_songs(planned, load, stems=["halved"], workers=2))
+    assert sum(isinstance(outcome, songs.Separated) for outcome in outcomes.values()) == 2
+    assert isinstance(outcomes[planned[2]], FileError)
+    for index in range(2):
+        stem, _ = audio_io.load(tmp_path / "out" / str(index) / "halved.wav")
+        torch.testing.assert_close(stem, noise(3000, index) / 2, atol=1e-6, rtol=1e-5)
 
 
 # The command
