@@ -1,15 +1,15 @@
-"""The `mri2speech` command."""
+"""The `mri2speech` command, and `train`, which is `mri2speech train`."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from audio_io import cli
 
-DESCRIPTION = """\
-Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform.
-
-No commands yet: this release holds the package's place in the workspace,
-with its dependencies resolved and locked."""
+DESCRIPTION = "Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform."
+# In the order in which a corpus is worked on.
+COMMANDS: tuple[Any, ...] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return cli.run(build_parser(), arguments)
 
 
+def train() -> int:
+    """The script `train`: `mri2speech train` with the same options."""
+    return main(["train", *sys.argv[1:]])
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser, for the command itself and its documentation."""
-    return cli.build_parser("mri2speech", DESCRIPTION)
+    parser = cli.build_parser("mri2speech", DESCRIPTION)
+    if COMMANDS:
+        commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+        for command in COMMANDS:
+            command.add_command(commands)
+    return parser
