@@ -38,7 +38,7 @@ def mel_db(waveform: Tensor, config: MelConfig = MelConfig()) -> Tensor:  # noqa
         - waveform: `[..., N]`
         - output: `[..., n_mels, T]` with `T = 1 + N // hop_length`
     """
-    emphasised = preemphasis(waveform, config.preemphasis) if config.preemphasis else waveform
+    emphasised = preemphasis(waveform, config.preemphasis, start="zero") if config.preemphasis else waveform
     power = melspectrogram(
         emphasised,
         sample_rate=config.sample_rate,
