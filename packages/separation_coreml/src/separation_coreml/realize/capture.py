@@ -28,6 +28,8 @@ class Realized(nn.Module):
         module: Any module whose inputs and outputs are real tensors; it is put into evaluation mode.
         example_inputs: Inputs of the shapes to come. The module is run on them once as it is and once in
             real arithmetic.
+        short_sums: Whether means and norms over long spans are taken in two steps, for runtimes that add in
+            plain order; see `reductions`.
 
     Attributes:
         complex_operations: How often each complex operation was replaced.
@@ -40,14 +42,17 @@ class Realized(nn.Module):
 
     complex_operations: dict[str, int]
 
-    def __init__(self, module: nn.Module, example_inputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self, module: nn.Module, example_inputs: Sequence[Tensor], *, short_sums: bool = False
+    ) -> None:
         super().__init__()
         self.module = module.eval()
+        self.short_sums = short_sums
         self.recording = Recording()
         with torch.no_grad(), _captured():
             # Clones, because a model may write into its input.
             expected = _as_tuple(module(*_clones(example_inputs)))
-            mode = RealMode(Constants(self.recording, None))
+            mode = RealMode(Constants(self.recording, None), short_sums=short_sums)
             found = _as_tuple(mode.run(module, *_clones(example_inputs)))
             self.complex_operations = dict(self.recording.operations)
             for output in found:
@@ -63,7 +68,8 @@ class Realized(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The module's outputs."""
         constants = Constants(self.recording, lambda index: getattr(self, self.recording.names[index]))
-        outputs = _as_tuple(RealMode(constants).run(self.module, *inputs))
+        mode = RealMode(constants, short_sums=self.short_sums)
+        outputs = _as_tuple(mode.run(self.module, *inputs))
         return outputs[0] if len(outputs) == 1 else outputs
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from audio_io.tracing import sizes
-from separation_coreml.realize import complex_arithmetic, fourier, rewrites, tall_ops
+from separation_coreml.realize import complex_arithmetic, fourier, reductions, rewrites, tall_ops
 from separation_coreml.realize.constants import ACTIVE, Constants, depends_on_input
 from separation_coreml.realize.values import (
     MAX_RANK,
@@ -62,11 +62,13 @@ class RealMode(TorchFunctionMode):
 
     Args:
         constants: Where constants are written to or played from.
+        short_sums: Whether means and norms over long spans are taken in two steps; see `reductions`.
     """
 
-    def __init__(self, constants: Constants) -> None:
+    def __init__(self, constants: Constants, *, short_sums: bool = False) -> None:
         super().__init__()
         self.constants = constants
+        self._rewrites = {**rewrites.OPERATIONS, **(reductions.OPERATIONS if short_sums else {})}
         self._plain = 0
         self._inside_complex = 0
         # By id of a tensor that was written to: the tensor, and what it stands for now.
@@ -132,7 +134,7 @@ class RealMode(TorchFunctionMode):
             return self._complex(name, func, args, kwargs)
         if _is_tall(name, args, kwargs):
             return self._tall(name, func, args, kwargs)
-        if (rewrite := rewrites.OPERATIONS.get(name)) is not None:
+        if (rewrite := self._rewrites.get(name)) is not None:
             with self:
                 result = rewrite(self.constants, *args, **kwargs)
             if result is not NotImplemented:
