@@ -2,8 +2,8 @@
 
 ONNX Runtime adds the terms of a ReduceMean one after the other in float32. Over the many thousand values
 that the norms of a song see, this leaves an error of 5e-5, a hundred times that of everything else (htdemucs:
-91 instead of 121 dB). Here a span of L values is added in rows of about sqrt(L), then the sums of the rows: each value
-takes part in 2 sqrt(L) additions instead of L.
+91 instead of 121 dB). Here a span of L values is added in rows of about sqrt(L), then the sums of the rows:
+each value takes part in 2 sqrt(L) additions instead of L.
 
 Reference: N. J. Higham, "The accuracy of floating point summation", SIAM J. Sci. Comput. 14,
 1993, section 3.
