@@ -1,0 +1,316 @@
+"""Films in and out: grey frames with the times at which they show, read one by one; writing with sound.
+
+MP4, MOV, AVI, MKV and other containers are read by FFmpeg (PyAV), arrays (`.npy`, `.npz`) by NumPy, DICOM
+files and series by pydicom (`mri2speech.dicom`). Corpora of real-time MRI differ in frame rate, from 23.18
+(USC-TIMIT) through 27.17 to 83.28 frames a second (USC 75-speaker), so a frame is known by its time stamp,
+not by its number.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audio_io.codecs.complete import check_complete
+from audio_io.codecs.formats import Container, identify
+from audio_io.errors import AudioNotFoundError, ConfigError, FileError, NoAudioError, UnknownFormatError
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+Image = npt.NDArray[Any]
+"""A grey frame, `[H, W]`: uint8, uint16 or float32, as the file holds it."""
+
+ARRAY_EXTENSIONS = frozenset({".npy", ".npz"})
+DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
+CONTAINER_EXTENSIONS = frozenset({
+    ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
+})  # fmt: skip
+VIDEO_EXTENSIONS = ARRAY_EXTENSIONS | DICOM_EXTENSIONS | CONTAINER_EXTENSIONS
+"""Suffixes of what `open_video` reads."""
+
+MIN_FRAMES = 4  # what the acoustic model sees at a time
+
+_FORMATS = "a film (MP4, MOV, AVI, MKV, WebM, MPEG), an array (.npy, .npz) or DICOM"
+_GREY_SPREAD = 32  # difference of red, green and blue of a pixel, of 255, that compression of grey stays below
+
+
+class VideoError(FileError):
+    """A film cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """An opened film; its frames are decoded when they are asked for.
+
+    Attributes:
+        path: The file, or the folder of a DICOM series.
+        times: When each frame shows, in s from the first one, strictly increasing: float64 [T].
+        height: In pixels.
+        width: In pixels.
+        is_variable: Whether the steps between frames differ by more than the rounding of the time stamps.
+        is_colour: Whether the first frame has colours; the frames read are its luma.
+        start_time: When the first frame shows on the clock of the container, in s.
+        has_sound: Whether there is a sound track (`audio_io.load` reads it).
+        codec: How the frames are coded.
+    """
+
+    path: Path
+    times: npt.NDArray[np.float64]
+    height: int
+    width: int
+    decode: Callable[[], Iterator[Image]]
+    is_variable: bool = False
+    is_colour: bool = False
+    start_time: float = 0.0
+    has_sound: bool = False
+    codec: str = ""
+
+    @property
+    def step(self) -> float:
+        """Median time between two frames in s."""
+        return float(np.median(np.diff(self.times)))
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, on average."""
+        return (len(self.times) - 1) / float(self.times[-1] - self.times[0])
+
+    @property
+    def duration(self) -> float:
+        """Length in s; the last frame counts as long as the median one."""
+        return float(self.times[-1]) + self.step
+
+    def frames(self) -> Iterator[Image]:
+        """The frames in order, one for each of `times`, at constant memory.
+
+        Raises:
+            VideoError: If the data cannot be decoded, fewer frames come than were announced, the size changes
+                or a value is not finite.
+
+        Shape:
+            - each: `[H, W]`
+        """
+        count = 0
+        for image in self.decode():
+            if image.shape != (self.height, self.width):
+                found = f"frame {count} of {image.shape[1]}x{image.shape[0]} pixels"
+                raise VideoError(self.path, found, f"{self.width}x{self.height} throughout")
+            if image.dtype.kind == "f" and not np.isfinite(image).all():
+                raise VideoError(self.path, f"NaN or infinity in frame {count}", "finite values")
+            count += 1
+            yield image
+        if count != len(self.times):
+            raise VideoError(
+                self.path, f"{count} frames that can be decoded", f"the {len(self.times)} it announces"
+            )
+
+    def load(self) -> Image:
+        """All frames at once.
+
+        Raises:
+            VideoError: As for `frames`.
+
+        Shape:
+            - output: `[T, H, W]`
+        """
+        return np.stack(list(self.frames()))
+
+
+def open_video(path: str | Path, *, fps: float | None = None) -> Video:
+    """Look at a film: when its frames show and how large they are.
+
+    Args:
+        path: A film, an array `[T, H, W]` (in an `.npz` under the key `frames`, beside it `times` in s or
+            `fps`), a DICOM file, or a folder with a DICOM series.
+        fps: Frames a second, instead of what the file says; an `.npy` says nothing.
+
+    Raises:
+        VideoError: If it is no film, has no picture track, is cut off, or has fewer than 4 frames.
+        FileError: If it is a DICOM file and pydicom is not installed.
+        ConfigError: If `fps` is not positive.
+    """
+    if fps is not None and not fps > 0:
+        raise ConfigError("fps", fps, "above 0")
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in DICOM_EXTENSIONS:
+        from mri2speech.dicom import open_dicom
+
+        video = open_dicom(path, fps)
+    elif not path.is_file():
+        raise VideoError(path, "no such file", _FORMATS)
+    elif path.suffix.lower() in ARRAY_EXTENSIONS:
+        video = _open_array(path, fps)
+    else:
+        video = _open_container(path, fps)
+    return video
+
+
+def checked_times(path: Path, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The times of the frames from the first one on, if there are enough and they increase.
+
+    Raises:
+        VideoError: Otherwise.
+    """
+    if len(times) < MIN_FRAMES:
+        raise VideoError(path, f"{len(times)} frames", f"at least {MIN_FRAMES}")
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise VideoError(path, "time stamps that do not increase", "one for each frame, in order")
+    return times - times[0]
+
+
+def _open_array(path: Path, fps: float | None) -> Video:
+    times = None
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                frames = archive["frames"]
+                times = archive["times"].astype(np.float64) if "times" in archive else None
+                fps = float(archive["fps"]) if fps is None and times is None else fps
+        else:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+    except KeyError as error:
+        raise VideoError(
+            path, f"no array {error.args[0]}", "the arrays frames [T, H, W] and fps or times"
+        ) from error
+    except (ValueError, EOFError, OSError) as error:
+        raise VideoError(
+            path, f"an array that cannot be read ({error})", "a whole array of numbers"
+        ) from error
+    if frames.ndim != 3 or frames.dtype.kind not in "uif" or 0 in frames.shape[1:]:
+        raise VideoError(path, f"shape {list(frames.shape)} of {frames.dtype}", "grey frames [T, H, W]")
+    if fps is not None:
+        times = np.arange(len(frames)) / fps
+    if times is None:
+        raise VideoError(path, "an array without frame times", "the setting fps (or an .npz with times)")
+    if times.shape != (len(frames),):
+        raise VideoError(path, f"times of shape {list(times.shape)}", f"one for each of {len(frames)} frames")
+    times = checked_times(path, times)
+    is_plain = frames.dtype in (np.uint8, np.uint16)
+
+    def decode() -> Iterator[Image]:
+        for frame in frames:
+            yield np.asarray(frame) if is_plain else np.asarray(frame, dtype=np.float32)
+
+    variable = not np.allclose(np.diff(times), np.diff(times)[0], rtol=1e-3)
+    return Video(path, times, *frames.shape[1:], decode, is_variable=variable, codec=str(frames.dtype))
+
+
+def _open_container(path: Path, fps: float | None) -> Video:
+    import av
+
+    container_type = _identify(path)
+    with _open(path, container_type) as container:
+        stream = _picture_track(path, container)
+        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        try:
+            stamps = [packet.pts for packet in packets]
+        except av.FFmpegError as error:
+            raise _damaged(path, error) from error
+        if len(stamps) < MIN_FRAMES:
+            raise VideoError(path, f"{len(stamps)} frames", f"at least {MIN_FRAMES}")
+        times, is_variable = _times(stream, stamps, fps)
+        begin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+        start_time = begin - (container.start_time or 0) / 1e6
+        has_sound, codec = bool(container.streams.audio), stream.codec_context.name
+    with _open(path, container_type) as container:
+        first = _first_frame(path, container)
+        rgb = first.to_ndarray(format="rgb24").astype(np.int16)  # [H, W, 3]
+    spread = np.percentile(np.ptp(rgb, axis=-1), 99)
+    return Video(
+        path,
+        checked_times(path, times),
+        first.height,
+        first.width,
+        lambda: _decode(path, container_type),
+        is_variable=is_variable,
+        is_colour=bool(spread > _GREY_SPREAD),
+        start_time=start_time,
+        has_sound=has_sound,
+        codec=codec,
+    )
+
+
+def _identify(path: Path) -> Container:
+    """The container; all of its bytes are there."""
+    try:
+        container_type = identify(path)
+    except (UnknownFormatError, NoAudioError, AudioNotFoundError) as error:
+        raise VideoError(path, error.found, _FORMATS) from error
+    if container_type.decoder != "pyav":
+        raise VideoError(path, f"a sound file ({container_type.name})", _FORMATS)
+    check_complete(path, container_type)
+    return container_type
+
+
+def _open(path: Path, container_type: Container) -> "InputContainer":
+    import av
+
+    try:
+        # With the protocol in front, a colon in the name is a colon.
+        return av.open(f"file:{path}", format=container_type.demuxer)
+    except (av.FFmpegError, ValueError) as error:
+        raise VideoError(path, "a header that cannot be read", f"valid {container_type.name}") from error
+
+
+def _picture_track(path: Path, container: "InputContainer") -> "VideoStream":
+    if not container.streams.video:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no"
+        raise VideoError(path, f"a file with {kinds} track and no pictures", "a film")
+    return container.streams.video[0]
+
+
+def _times(
+    stream: "VideoStream", stamps: list[int | None], fps: float | None
+) -> tuple[npt.NDArray[np.float64], bool]:
+    """Times of the frames in s, and whether their steps differ.
+
+    Time stamps count ticks: in Matroska milliseconds, so that frames at a constant rate seem to come up to a
+    tick early or late. Where one rate explains them all to within a tick, that rate is taken.
+    """
+    index = np.arange(len(stamps))
+    nominal = float(stream.average_rate or stream.guessed_rate or 25)
+    if fps is not None:
+        return index / fps, False
+    if None in stamps:  # AVI has none
+        return index / nominal, False
+    tick = float(stream.time_base or Fraction(1, 1000))
+    times = np.sort(np.array(stamps, dtype=np.float64)) * tick
+    times -= times[0]
+    for rate in (nominal, (len(times) - 1) / max(times[-1], tick)):
+        if np.abs(times - index / rate).max() <= tick * (1 + 1e-9):
+            return index / rate, False
+    return times, True
+
+
+def _first_frame(path: Path, container: "InputContainer") -> "av.VideoFrame":
+    import av
+
+    try:
+        return next(container.decode(video=0))
+    except StopIteration:
+        raise VideoError(path, "0 frames that can be decoded", f"at least {MIN_FRAMES}") from None
+    except av.FFmpegError as error:
+        raise _damaged(path, error) from error
+
+
+def _decode(path: Path, container_type: Container) -> Iterator[Image]:
+    import av
+
+    with _open(path, container_type) as container:
+        try:
+            for frame in container.decode(video=0):
+                deep = frame.format.components[0].bits > 8
+                yield frame.to_ndarray(format="gray16le" if deep else "gray")
+        except av.FFmpegError as error:
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: "av.FFmpegError") -> VideoError:
+    return VideoError(path, f"pictures that cannot be decoded ({error.strerror})", "an undamaged film")
