@@ -101,6 +101,16 @@ def read_checkpoint(path: Path, *, classes: Iterable[type] = ()) -> dict[str, An
     return dict(content)
 
 
+def network_state(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict of a checkpoint, whatever the training program put around it."""
+    for key in ("state_dict", "state", "best_state", "model_state_dict"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    # Checkpoints of several GPUs have a prefix.
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
 def fill(
     module: nn.Module, state: Mapping[str, Any], path: Path, *, title: str, spare: Iterable[str] = ()
 ) -> None:

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 # Scales of residual branches start near zero for training; at that value a defect in a branch would not show.
 _RESIDUAL_SCALE = 0.3
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,31 @@ class Separator(nn.Module):
             - output: `[B, stems, channels, length]`
         """
 
+    def settle(self) -> None:  # noqa: B027 - most families have nothing to do
+        """Bring random weights, after `vary`, to where the output is of the size of the input."""
+
+
+class RmsNorm(nn.Module):
+    """Vectors of the mean square 1, times a gain for each value.
+
+    Args:
+        dim: Size of the last dimension.
+
+    Shape:
+        - input and output: `[..., dim]`
+
+    Reference:
+        Zhang, Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return functional.normalize(x, dim=-1) * (x.shape[-1] ** 0.5 * self.gamma)
+
 
 def vary(module: nn.Module) -> None:
     """Move what a fresh network holds at 0, 1 or nearly 0 to values that a trained one may have.
@@ -119,9 +146,11 @@ def vary(module: nn.Module) -> None:
             assert part.running_var is not None
             nn.init.normal_(part.running_mean, std=0.1)
             nn.init.uniform_(part.running_var, 0.5, 1.5)
-        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+        if isinstance(part, _NORMS) and part.weight is not None:
             nn.init.uniform_(part.weight, 0.8, 1.2)
             nn.init.normal_(part.bias, std=0.1)
+        if isinstance(part, RmsNorm):
+            nn.init.uniform_(part.gamma, 0.8, 1.2)
         scale = getattr(part, "scale", None)
         if type(part).__name__ in {"LayerScale", "_LayerScale"} and isinstance(scale, Tensor):
             with torch.no_grad():

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from separation_coreml.checkpoints import WeightsNotFoundError, fill, read_checkpoint
+from separation_coreml.checkpoints import WeightsNotFoundError, fill, network_state, read_checkpoint
 from separation_coreml.families.base import Separator
 from separation_coreml.registry import ModelSpec
 
@@ -231,8 +231,4 @@ def load(separator: Separator, spec: ModelSpec, checkpoint: Path | None) -> None
             f"model: the weights of {spec.name!r} are published as an archive at {spec.source} (models.7z); "
             "unpack it and give the file: --checkpoint waveunet/model"
         )
-    content = read_checkpoint(checkpoint)
-    state = content.get("model_state_dict", content)
-    # Checkpoints of several GPUs have a prefix.
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    fill(separator, state, checkpoint, title=spec.name)
+    fill(separator, network_state(read_checkpoint(checkpoint)), checkpoint, title=spec.name)

@@ -1,0 +1,37 @@
+"""Mel-Band RoFormer: a transformer over bands of a mel scale, which overlap; see `roformer`.
+
+`mel_band_roformer` gives vocals; trained by Kimberley Jensen.
+"""
+
+from pathlib import Path
+
+from audio_io.mel import mel_filters
+from separation_coreml.families.base import Separator
+from separation_coreml.families.bs_roformer import load as load
+from separation_coreml.families.roformer import N_FFT, Band, RoformerConfig, RoformerSeparator
+from separation_coreml.registry import ModelSpec
+
+
+def bands(sample_rate: int, count: int) -> tuple[Band, ...]:
+    """The bins of each mel band: where its triangle (Slaney's scale) is above 0."""
+    covered = mel_filters(sample_rate, N_FFT, count) > 0
+    # The first and the last bin stand where a triangle begins or ends; they count as parts of it.
+    covered[0, 0] = covered[-1, -1] = True
+    found: list[Band] = []
+    for row in covered:
+        bins = row.nonzero()
+        found.append((int(bins[0]), int(bins[-1]) + 1))
+    return tuple(found)
+
+
+def build(spec: ModelSpec, segment: int) -> Separator:
+    """The network of a model of this family, without trained weights."""
+    options = {key: value for key, value in spec.options.items() if key not in {"url", "num_bands"}}
+    return RoformerSeparator(
+        RoformerConfig(bands(spec.sample_rate, spec.options["num_bands"]), norm_each=True, **options),
+        spec.stems,
+        sample_rate=spec.sample_rate,
+        channels=spec.channels,
+        segment=segment,
+        overlap=spec.overlap,
+    )
