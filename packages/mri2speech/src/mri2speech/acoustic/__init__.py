@@ -1,0 +1,1 @@
+"""The acoustic model: frames of a film in, normalised mel frames out."""
