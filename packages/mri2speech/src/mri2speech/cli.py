@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from audio_io import cli
+from mri2speech.commands import preprocess
 
 DESCRIPTION = "Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform."
 # In the order in which a corpus is worked on.
-COMMANDS: tuple[Any, ...] = ()
+COMMANDS: tuple[Any, ...] = (preprocess,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,6 +32,17 @@ def series_files(folder: Path) -> list[Path]:
     )
 
 
+def frame_count(file: Path) -> int:
+    """Frames in a DICOM file.
+
+    Raises:
+        FileError: If pydicom is not installed.
+        VideoError: If it is no DICOM file with pictures.
+    """
+    _require_pydicom(file)
+    return int(_header(file).get("NumberOfFrames") or 1)
+
+
 def open_dicom(path: Path, fps: float | None) -> Video:
     """The film in a file, or in the files of a folder in the order of their instance numbers.
 
@@ -43,9 +54,7 @@ def open_dicom(path: Path, fps: float | None) -> Video:
         FileError: If pydicom is not installed.
         VideoError: If it cannot be read or does not say when its frames show.
     """
-    if importlib.util.find_spec("pydicom") is None:
-        how = "the extra: uv run --package mri2speech --extra dicom"
-        raise FileError(path, "DICOM, and pydicom is not installed", how)
+    _require_pydicom(path)
     if not path.exists():
         raise VideoError(path, "no such file", "a DICOM file or a folder with a series")
     files = series_files(path) if path.is_dir() else [path]
@@ -68,6 +77,12 @@ def open_dicom(path: Path, fps: float | None) -> Video:
         is_colour=not str(first.get("PhotometricInterpretation", "")).startswith("MONOCHROME"),
         codec="DICOM",
     )
+
+
+def _require_pydicom(path: Path) -> None:
+    if importlib.util.find_spec("pydicom") is None:
+        how = "the extra: uv run --package mri2speech --extra dicom"
+        raise FileError(path, "DICOM, and pydicom is not installed", how)
 
 
 def _header(file: Path) -> Any:  # noqa: ANN401 - pydicom has no types
@@ -99,15 +114,17 @@ def _file_times(path: Path, header: Any, fps: float | None) -> npt.NDArray[np.fl
     return np.arange(count) / float(rate)
 
 
-def _series_times(
-    path: Path, headers: list[tuple[Path, Any]], fps: float | None
-) -> npt.NDArray[np.float64]:
+def _series_times(path: Path, headers: list[tuple[Path, Any]], fps: float | None) -> npt.NDArray[np.float64]:
     for file, header in headers:
         if int(header.get("NumberOfFrames") or 1) > 1:
             raise VideoError(file, "several frames in a file of a series", "one frame a file")
     if fps is not None:
         return np.arange(len(headers)) / fps
-    for tag, seconds in (("TriggerTime", _milliseconds), ("AcquisitionTime", _clock), ("ContentTime", _clock)):
+    for tag, seconds in (
+        ("TriggerTime", _milliseconds),
+        ("AcquisitionTime", _clock),
+        ("ContentTime", _clock),
+    ):
         stamps = [header.get(tag) for _, header in headers]
         if all(stamp not in {None, ""} for stamp in stamps):
             times = np.array([seconds(stamp) for stamp in stamps])
@@ -131,7 +148,7 @@ def _no_times(path: Path) -> VideoError:
 
 
 def _decode(files: list[Path], *, inverted: bool) -> Iterator[Image]:
-    from pydicom.pixels import iter_pixels
+    from pydicom.pixels.utils import iter_pixels
 
     for file in files:
         try:

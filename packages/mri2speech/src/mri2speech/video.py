@@ -38,7 +38,9 @@ VIDEO_EXTENSIONS = ARRAY_EXTENSIONS | DICOM_EXTENSIONS | CONTAINER_EXTENSIONS
 MIN_FRAMES = 4  # what the acoustic model sees at a time
 
 _FORMATS = "a film (MP4, MOV, AVI, MKV, WebM, MPEG), an array (.npy, .npz) or DICOM"
-_GREY_SPREAD = 32  # difference of red, green and blue of a pixel, of 255, that compression of grey stays below
+_GREY_SPREAD = (
+    32  # difference of red, green and blue of a pixel, of 255, that compression of grey stays below
+)
 
 
 class VideoError(FileError):
@@ -162,7 +164,7 @@ def checked_times(path: Path, times: npt.NDArray[np.float64]) -> npt.NDArray[np.
         raise VideoError(path, f"{len(times)} frames", f"at least {MIN_FRAMES}")
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise VideoError(path, "time stamps that do not increase", "one for each frame, in order")
-    return times - times[0]
+    return np.asarray(times - times[0], dtype=np.float64)
 
 
 def _open_array(path: Path, fps: float | None) -> Video:
@@ -199,7 +201,8 @@ def _open_array(path: Path, fps: float | None) -> Video:
             yield np.asarray(frame) if is_plain else np.asarray(frame, dtype=np.float32)
 
     variable = not np.allclose(np.diff(times), np.diff(times)[0], rtol=1e-3)
-    return Video(path, times, *frames.shape[1:], decode, is_variable=variable, codec=str(frames.dtype))
+    height, width = frames.shape[1:]
+    return Video(path, times, height, width, decode, is_variable=variable, codec=str(frames.dtype))
 
 
 def _open_container(path: Path, fps: float | None) -> Video:

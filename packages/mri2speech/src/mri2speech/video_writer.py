@@ -123,7 +123,9 @@ def _sound(
         raise ConfigError("sample_rate", sample_rate, "the rate of the waveform in Hz")
     channels = waveform.detach().cpu().float().reshape(-1, waveform.shape[-1])  # [C, N]
     if waveform.dim() not in {1, 2} or len(channels) not in {1, 2} or not channels.isfinite().all():
-        raise ConfigError("waveform", f"shape {list(waveform.shape)}", "finite samples [N] or [C, N], C 1 or 2")
+        raise ConfigError(
+            "waveform", f"shape {list(waveform.shape)}", "finite samples [N] or [C, N], C 1 or 2"
+        )
     rate = sample_rate if lossless else _AAC_RATE
     return resample(channels, sample_rate, rate).clamp(-1.0, 1.0).numpy(), rate
 
@@ -160,7 +162,9 @@ class _SoundTrack:
             packed = np.rint(block.T * 32767).astype(np.int16).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=self._layout)
         else:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=self._layout)
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(block), format="fltp", layout=self._layout
+            )
         frame.sample_rate, frame.pts = self._rate, self._position
         frame.time_base = Fraction(1, self._rate)
         self._position = end

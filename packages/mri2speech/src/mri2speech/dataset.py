@@ -1,0 +1,192 @@
+"""The preprocessed data set as torch reads it, without copying a frame before it enters a batch.
+
+`mri.npy` of each sample is mapped into memory; an item is a slice of it, so the four windows that a frame is
+in share its one copy in the page cache, and so do all worker processes.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from audio_io.errors import ConfigError, FileError
+from mri2speech.config import MelConfig
+from mri2speech.features import Scaler
+from mri2speech.meta import SCALER_NAME, Meta, sample_folder, windows
+
+
+class Item(TypedDict):
+    """A window or an utterance: `mask` is true where a frame is real, `index` is the number of the item.
+
+    Shape:
+        - mri: float32 `[T, H, W]`, 0 to 1
+        - mel: float32 `[T, n_mels]`, normalised
+        - mask: bool `[T]`
+    """
+
+    mri: Tensor
+    mel: Tensor
+    mask: Tensor
+    index: int
+
+
+class Batch(TypedDict):
+    """Items padded with 0 to the longest; see `Item`.
+
+    Shape:
+        - mri: `[B, T, H, W]`
+        - mel: `[B, T, n_mels]`
+        - mask: `[B, T]`
+        - index: int64 `[B]`
+    """
+
+    mri: Tensor
+    mel: Tensor
+    mask: Tensor
+    index: Tensor
+
+
+class _Samples:
+    """The arrays of a data set, opened when they are first used, in each process for itself."""
+
+    def __init__(self, folder: Path, meta: Meta, scaler: Scaler) -> None:
+        self.folder, self.meta, self.scaler = folder, meta, scaler
+        self._opened: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        # A mapped array would be sent to a worker process as a copy.
+        return {**self.__dict__, "_opened": {}}
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Frames [T, H, W], mapped, and normalised mels [T, n_mels] of a sample."""
+        if number not in self._opened:
+            sample = self.meta.samples[number]
+            place = sample_folder(self.folder, sample.id)
+            size = self.meta.image_size
+            mri = _load(place / "mri.npy", (sample.frames, size, size), mapped=True)
+            mels = _load(place / "mel_db.npy", (sample.frames, self.meta.mel.n_mels), mapped=False)
+            if not np.isfinite(mels).all():
+                raise FileError(place / "mel_db.npy", "NaN or infinity", "finite values in dB")
+            normalised = self.scaler.normalise(torch.from_numpy(mels).float())
+            self._opened[number] = torch.from_numpy(mri), normalised
+        return self._opened[number]
+
+
+class _PreprocessedDataset(Dataset[Item]):
+    """What the two data sets share."""
+
+    def __init__(
+        self, folder: str | Path, mel: MelConfig | None = None, scaler: Scaler | None = None
+    ) -> None:
+        place = Path(folder)
+        self.meta = Meta.load(place)
+        if mel is not None and mel != self.meta.mel:
+            raise FileError(place / "meta.json", f"mels made with {self.meta.mel}", str(mel))
+        # A scaler of other mel settings would shift every band unnoticed.
+        self.scaler = scaler or Scaler.load(place / SCALER_NAME, expected=self.meta.mel)
+        self._samples = _Samples(place, self.meta, self.scaler)
+
+    def _item(self, number: int, frames: slice, index: int) -> Item:
+        mri, mel = self._samples[number]
+        window = mri[frames].float()  # the mapped frames themselves, if they are float32
+        mask = torch.ones(len(window), dtype=torch.bool)
+        return {"mri": window, "mel": mel[frames], "mask": mask, "index": index}
+
+
+class FixedLenPairDataset(_PreprocessedDataset):
+    """Windows of `ref_frames` frames: a frame and those before it, with their mels.
+
+    A sample of T frames has `T - ref_frames + 1` windows. The frames of an item lie in mapped memory (float32
+    samples): what is written into them is not written to the file.
+
+    Args:
+        folder: Of the data set.
+        ref_frames: Frames R in a window; by default what the data set was made for.
+        mel: Mel settings that the data set must have been made with.
+        scaler: Instead of the data set's own, as when a model is trained on.
+
+    Raises:
+        FileError: If a file is missing or damaged, or of other mel settings.
+        ConfigError: If `ref_frames` is less than 1.
+
+    Shape:
+        - item: see `Item`, with `T = ref_frames`
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        ref_frames: int | None = None,
+        *,
+        mel: MelConfig | None = None,
+        scaler: Scaler | None = None,
+    ) -> None:
+        super().__init__(folder, mel, scaler)
+        self.ref_frames = self.meta.ref_frames if ref_frames is None else ref_frames
+        if self.ref_frames < 1:
+            raise ConfigError("ref_frames", self.ref_frames, "at least 1")
+        counts = windows([sample.frames for sample in self.meta.samples], self.ref_frames)
+        self._ends = list(accumulate(counts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> Item:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = bisect_right(self._ends, index)
+        start = index - (self._ends[number - 1] if number else 0)
+        return self._item(number, slice(start, start + self.ref_frames), index)
+
+
+class SequenceDataset(_PreprocessedDataset):
+    """Whole utterances, in the order of `meta.json`; for the arguments see `FixedLenPairDataset`.
+
+    Shape:
+        - item: see `Item`, with T frames of the utterance
+    """
+
+    def __init__(
+        self, folder: str | Path, *, mel: MelConfig | None = None, scaler: Scaler | None = None
+    ) -> None:
+        super().__init__(folder, mel, scaler)
+
+    def __len__(self) -> int:
+        return len(self.meta.samples)
+
+    def __getitem__(self, index: int) -> Item:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._item(index, slice(None), index)
+
+
+def collate_pad(items: Sequence[Item]) -> Batch:
+    """Items of any lengths as one batch, padded with 0 at the end; the one copy of the frames."""
+    return {
+        "mri": pad_sequence([item["mri"] for item in items], batch_first=True),
+        "mel": pad_sequence([item["mel"] for item in items], batch_first=True),
+        "mask": pad_sequence([item["mask"] for item in items], batch_first=True),
+        "index": torch.tensor([item["index"] for item in items]),
+    }
+
+
+def _load(path: Path, shape: tuple[int, ...], *, mapped: bool) -> npt.NDArray[np.float32]:
+    wanted = f"an array {list(shape)} as preprocess writes it"
+    try:
+        # Copy on write: torch has no tensors that cannot be written to.
+        array = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FileError(path, "no such file", wanted) from error
+    except (ValueError, EOFError, OSError) as error:
+        raise FileError(path, f"an array that cannot be read ({error})", wanted) from error
+    if array.shape != shape or array.dtype not in (np.float32, np.float16):
+        raise FileError(path, f"an array {list(array.shape)} of {array.dtype}", wanted)
+    return np.asarray(array)
