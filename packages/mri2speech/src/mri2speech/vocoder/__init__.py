@@ -1,0 +1,33 @@
+"""HiFi-GAN: from mel frames to a waveform.
+
+`load()` gives a generator ready for inference: the embedded small one, or any checkpoint `g_*` of ours or of
+the original project with its `config.json` beside it. Importing this package costs nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mri2speech.vocoder.generator import Generator
+
+EMBEDDED = "embedded"
+
+
+def load(name_or_path: "str | Path" = EMBEDDED) -> "Generator":
+    """A generator in evaluation mode, its weight norm folded into the weights.
+
+    Args:
+        name_or_path: "embedded" for the small vocoder that comes with the package, or a checkpoint `g_*`.
+
+    Raises:
+        FileError: If the checkpoint or its `config.json` cannot be used.
+    """
+    from importlib import resources
+
+    from mri2speech.vocoder.checkpoint import latest, load_generator
+
+    if str(name_or_path) != EMBEDDED:
+        return load_generator(name_or_path)
+    with resources.as_file(resources.files("mri2speech") / "data" / "vocoder") as folder:
+        return load_generator(latest(folder, "g_"))
