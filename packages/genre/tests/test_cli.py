@@ -1,17 +1,6 @@
-import pytest
-
 from genre.cli import main
 
 
-def test_help_says_honestly_that_there_are_no_commands_yet(capsys):
+def test_help(capsys):
     assert main([]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("usage: genre")
-    assert "No commands yet" in printed
-
-
-def test_an_unknown_command_is_refused(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["train"])
-    assert stop.value.code == 2
-    assert "genre: error: unrecognized arguments: train" in capsys.readouterr().err
+    assert capsys.readouterr().out.startswith("usage: genre")

@@ -2,14 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from audio_io import cli
 
-DESCRIPTION = """\
-Music genre classification from four Demucs stems with EfficientNet-B3.
-
-No commands yet: this release holds the package's place in the workspace,
-with its dependencies resolved and locked."""
+DESCRIPTION = "Music genre classification from four stems with EfficientNet-B3."
+# In the order in which a corpus is worked on.
+COMMANDS: tuple[Any, ...] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,4 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser, for the command itself and its documentation."""
-    return cli.build_parser("genre", DESCRIPTION)
+    parser = cli.build_parser("genre", DESCRIPTION)
+    if COMMANDS:
+        commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+        for command in COMMANDS:
+            command.add_command(commands)
+    return parser
