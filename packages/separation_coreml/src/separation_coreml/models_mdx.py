@@ -47,23 +47,22 @@ def _kuielab(name: str, title: str, stems: tuple[str, ...]) -> ModelSpec:
     )
 
 
-# Name, file, title, stem, n_fft, bins, what the output is multiplied by, parameters. Files of these kinds are
-# 4 bytes a parameter long.
+# Name, file, its stem, n_fft, bins, what the output is multiplied by, parameters.
 _UVR_MODELS = (
-    ("uvr_main", "UVR_MDXNET_Main", "UVR-MDX-NET Main", "vocals", 7680, 3072, 1.043, 16_688_260),
-    ("uvr_kim_vocal_2", "Kim_Vocal_2", "UVR Kim Vocal 2", "vocals", 7680, 3072, 1.009, 16_688_260),
-    ("uvr_inst_hq_3", "UVR-MDX-NET-Inst_HQ_3", "UVR-MDX-NET Inst HQ 3", "instrumental", 6144, 3072, 1.022, 16_688_260),
-    ("uvr_inst_hq_4", "UVR-MDX-NET-Inst_HQ_4", "UVR-MDX-NET Inst HQ 4", "instrumental", 5120, 2560, 1.019, 14_767_044),
-)  # fmt: skip
+    ("uvr_main", "UVR_MDXNET_Main", "vocals", 7680, 3072, 1.043, 16_688_260),
+    ("uvr_kim_vocal_2", "Kim_Vocal_2", "vocals", 7680, 3072, 1.009, 16_688_260),
+    ("uvr_inst_hq_3", "UVR-MDX-NET-Inst_HQ_3", "instrumental", 6144, 3072, 1.022, 16_688_260),
+    ("uvr_inst_hq_4", "UVR-MDX-NET-Inst_HQ_4", "instrumental", 5120, 2560, 1.019, 14_767_044),
+)
 
 
 def _uvr() -> Iterator[ModelSpec]:
-    for name, file, title, stem, n_fft, bins, gain, parameters in _UVR_MODELS:
+    for name, file, stem, n_fft, bins, gain, parameters in _UVR_MODELS:
         rest = "instrumental" if stem == "vocals" else "vocals"
         yield ModelSpec(
             name=name,
             family="mdx_net",
-            title=f"{title}: {stem} from an MDX-Net, {rest} from what is left",
+            title=f"{file} of UVR: {stem} from an MDX-Net, {rest} from what is left",
             stems=(stem, rest),
             segment_seconds=_frames(256),
             overlap=0.25,
@@ -113,14 +112,14 @@ MDX_MODELS: tuple[ModelSpec, ...] = (
         "mdx23c",
         "MDX23C (TFC-TDF-UNet v3), four stems",
         ("vocals", "bass", "drums", "other"),
-        0,
+        111_994_368,
         "v1.0.1/model_mdx23c_ep_168_sdr_7.0207.ckpt",
     ),
     _mdx23c(
         "mdx23c_vocals",
         "MDX23C (TFC-TDF-UNet v3), vocals and instrumental",
         ("vocals", "instrumental"),
-        0,
+        111_990_272,
         "v1.0.0/model_vocals_mdx23c_sdr_10.17.ckpt",
     ),
 )

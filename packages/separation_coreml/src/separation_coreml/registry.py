@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from audio_io.errors import ConfigError
-from separation_coreml.model_spec import ModelSpec as ModelSpec
+from separation_coreml.model_spec import ModelSpec
 from separation_coreml.models_mdx import MDX_MODELS
 
 if TYPE_CHECKING:
     from separation_coreml.families.base import Separator
+
+__all__ = ["MODELS", "PITCH_MODELS", "ModelSpec", "Weights", "build", "get_spec", "skeleton"]
 
 Weights = Literal["official", "random"]
 

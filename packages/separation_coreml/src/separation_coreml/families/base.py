@@ -107,7 +107,7 @@ class Separator(nn.Module):
             - output: `[B, stems, channels, length]`
         """
 
-    def settle(self) -> None:  # noqa: B027 - most families have nothing to do
+    def settle(self) -> None:
         """Bring random weights, after `vary`, to where the output is of the size of the input."""
 
 

@@ -11,6 +11,7 @@ Reference:
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -70,8 +71,7 @@ class _Blocks(nn.Module):
         super().__init__()
         widths = [before] + [after] * settings.blocks
         self.blocks = nn.ModuleList(
-            _Block(first, second, bins, settings.bottleneck)
-            for first, second in zip(widths[:-1], widths[1:], strict=True)
+            _Block(first, second, bins, settings.bottleneck) for first, second in pairwise(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:

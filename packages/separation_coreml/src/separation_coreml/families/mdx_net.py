@@ -11,7 +11,8 @@ The models of Ultimate Vocal Remover (UVR) are networks of the same kind for one
 their output by a constant for each model, and the other stem is the mixture without the result
 (`options["complement"]`, `options["gain"]`); so it is done here, on the spectrogram, inside the core.
 
-Published weights are ONNX files, which `onnx_import` reads. The names of the weights are those of the authors.
+Published weights are ONNX files, which `onnx_import` reads. The names of the weights in checkpoints are those
+of the authors.
 
 Reference:
     Kim, Choi, Chung, Lee, Jung, "KUIELab-MDX-Net: A Two-Stream Neural Network for Music Demixing", MDX
@@ -22,6 +23,7 @@ Reference:
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -38,8 +40,8 @@ from separation_coreml.checkpoints import (
 )
 from separation_coreml.families.base import Separator
 from separation_coreml.families.tfc_tdf import SpectrogramSeparator
-from separation_coreml.onnx_import import Layer, adopt, read_network
 from separation_coreml.model_spec import ModelSpec
+from separation_coreml.onnx_import import Layer, adopt, read_network
 
 HOP_LENGTH = 1024
 # What the authors' checkpoints hold besides the network.
@@ -92,7 +94,7 @@ class _Block(nn.Module):
         self.tfc = _Convolutions(channels, settings)
         widths = [bins, bins // settings.bottleneck, bins] if settings.bottleneck else [bins, bins]
         self.tdf = nn.Sequential()
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             self.tdf.extend(_normalised(nn.Linear(before, after, bias=settings.bias), channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,18 +202,30 @@ class MdxNetSeparator(SpectrogramSeparator):
         return (torch.stack(stems, dim=1),)
 
     def settle(self) -> None:
-        """Give the norms the statistics of noise: with others, five products in a row leave every range."""
-        norms = [part for part in self.network.modules() if isinstance(part, nn.BatchNorm2d)]
+        """Give the norms the statistics of noise, and the output the size of the input.
+
+        With other statistics, a product at every level makes the output far too large or small.
+        """
+        network = self.network
+        norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
         for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
+            norm.momentum = 1.0
         with torch.no_grad():
-            self.network.train()
-            # Two frames at the narrowest place, so that each channel has a variance there.
-            (spectrogram,) = self.analysis(0.1 * torch.randn(1, self.channels, 2 * self.frames * HOP_LENGTH))
-            self.network(spectrogram[:, :, : self.network.settings.bins])
-        for norm in norms:
-            norm.momentum = 0.1
+            (spectrogram,) = self.analysis(0.1 * torch.randn(1, self.channels, self.padded_length(0)))
+            seen = spectrogram[:, :, : network.settings.bins]
+            network.train()(seen)
+            for norm in norms:
+                norm.momentum = 0.1
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                # A channel that is silent in this noise need not be so elsewhere. With a large mean, noise of
+                # another level would be far off.
+                power = norm.running_var + norm.running_mean**2
+                norm.running_var.copy_(power.clamp(min=0.1 * float(power.mean())))
+                norm.running_mean.normal_(std=0.1).mul_(norm.running_var.sqrt())
+            scale = seen.std() / network.eval()(seen).std()
+            for parameter in network.final_conv.parameters():
+                parameter.mul_(scale)
 
 
 class MdxNetBag(Separator):

@@ -1,4 +1,4 @@
-"""What MDX-Net and MDX23C share: a network between an STFT and its inverse that knows whole blocks of frames."""
+"""What MDX-Net and MDX23C share: a network for whole blocks of frames between an STFT and its inverse."""
 
 import torch
 from torch import Tensor
