@@ -22,8 +22,8 @@ NARROW = {
     "spleeter_2stems": ({"filters": (2, 2, 4, 4, 6, 8)}, 0.5),
     "spleeter_5stems": ({"filters": (2, 2, 4, 4, 6, 8)}, 0.5),
     "wave_u_net": ({"features": 8, "levels": 4}, 0.3),
-    "bs_roformer_4stems": ({"dim": 16, "depth": 2, "heads": 2, "dim_head": 8}, 0.3),
-    "mel_band_roformer": ({"dim": 16, "depth": 2, "heads": 2, "dim_head": 8}, 0.3),
+    "bs_roformer": ({"dim": 16, "depth": 1, "heads": 2, "dim_head": 8}, 0.2),
+    "mel_band_roformer": ({"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "num_bands": 12}, 0.3),
     "scnet": ({"dims": (8, 16, 32), "layers": 2}, 0.3),
 }
 # Networks whose width is the package's own, so that they come at their full size.

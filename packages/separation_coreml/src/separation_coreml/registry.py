@@ -1,12 +1,12 @@
 """Every model by name: what it is, where it comes from, and how it is built."""
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from audio_io.errors import ConfigError
 from separation_coreml.model_spec import ModelSpec
+from separation_coreml.models_bands import BAND_MODELS
 from separation_coreml.models_mdx import MDX_MODELS
 
 if TYPE_CHECKING:
@@ -36,102 +36,6 @@ def _htdemucs(name: str, title: str, **changes: Any) -> ModelSpec:  # noqa: ANN4
         **changes,
     }
     return ModelSpec(name=name, title=title, options=options, **settings)
-
-
-def _roformers() -> Iterator[ModelSpec]:
-    # Weights are published apart from the code, so the licence of the code says nothing about them.
-    for name, family, title, stems, seconds, parameters, licence, url, options in (
-        (
-            "bs_roformer",
-            "bs_roformer",
-            "BS-RoFormer for vocals, by viperx",
-            ("vocals",),
-            8.0,
-            159_758_028,
-            "unknown",
-            "https://github.com/TRvlvr/model_repo/releases/download/all_public_uvr_models/"
-            "model_bs_roformer_ep_317_sdr_12.9755.ckpt",
-            {"dim": 512, "depth": 12},
-        ),
-        (
-            "bs_roformer_4stems",
-            "bs_roformer",
-            "BS-RoFormer, four stems, trained on MUSDB18-HQ",
-            _STEMS,
-            11.0,
-            131_704_100,
-            "MIT",
-            "https://github.com/ZFTurbo/Music-Source-Separation-Training/releases/download/v1.0.12/"
-            "model_bs_roformer_ep_17_sdr_9.6568.ckpt",
-            {"dim": 384, "depth": 8, "mask_widening": 2},
-        ),
-        (
-            "mel_band_roformer",
-            "mel_band_roformer",
-            "Mel-Band RoFormer for vocals, by Kimberley Jensen",
-            ("vocals",),
-            8.0,
-            228_202_788,
-            "unknown",
-            "https://huggingface.co/KimberleyJSN/melbandroformer/resolve/main/MelBandRoformer.ckpt",
-            {"dim": 384, "depth": 6, "num_bands": 60, "mask_layers": 3},
-        ),
-    ):
-        yield ModelSpec(
-            name=name,
-            family=family,
-            title=title,
-            sample_rate=44100,
-            channels=2,
-            stems=stems,
-            segment_seconds=seconds,
-            overlap=0.5,
-            parameters=parameters,
-            licence=licence,
-            source="https://github.com/ZFTurbo/Music-Source-Separation-Training",
-            options={"url": url, **options},
-        )
-
-
-def _scnets() -> Iterator[ModelSpec]:
-    for name, title, parameters, options in (
-        (
-            "scnet",
-            "SCNet",
-            10_578_768,
-            {
-                "dims": (32, 64, 128),
-                "shares": (0.175, 0.392),
-                "file": "v.1.0.6/scnet_checkpoint_musdb18.ckpt",
-                "digest": "1bc0d1abb20bfdf966dcd07637bafd03e4bc13653d09ef18bc9b3e342eafe2aa",
-            },
-        ),
-        (
-            "scnet_large",
-            "SCNet with twice as many channels",
-            42_181_232,
-            {
-                "dims": (64, 128, 256),
-                "shares": (0.225, 0.372),
-                "file": "v1.0.9/SCNet-large_starrytong_fixed.ckpt",
-                "digest": "65900dfa07d6b6e5d784c0f143920200a4bd281d6e78a806c549d0b912d5885e",
-            },
-        ),
-    ):
-        yield ModelSpec(
-            name=name,
-            family="scnet",
-            title=title,
-            sample_rate=44100,
-            channels=2,
-            stems=_STEMS,
-            segment_seconds=11.0,
-            overlap=0.5,
-            parameters=parameters,
-            licence="MIT",
-            source="https://github.com/starrytong/SCNet",
-            options=options,
-        )
 
 
 _FT_SIGNATURES = ("f7e0c4bc", "d12395a8", "92cfc3b6", "04573f0d")
@@ -266,8 +170,7 @@ _SPECS: tuple[ModelSpec, ...] = (
         source="https://github.com/f90/Wave-U-Net-Pytorch",
         options={"features": 32, "levels": 6, "kernel_size": 5, "stride": 4},
     ),
-    *_roformers(),
-    *_scnets(),
+    *BAND_MODELS,
     *MDX_MODELS,
 )
 
