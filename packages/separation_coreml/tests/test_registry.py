@@ -5,6 +5,7 @@ from audio_io.errors import ConfigError
 from separation_coreml import registry
 
 FAMILIES_A = {"demucs", "torchaudio_hdemucs", "openunmix", "spleeter", "wave_u_net"}
+FAMILIES_A |= {"bs_roformer", "mel_band_roformer", "scnet"}
 MINE = [name for name, spec in registry.MODELS.items() if spec.family in FAMILIES_A]
 
 

@@ -43,6 +43,8 @@ SENSITIVE = frozenset(
         "atan",
     ]
 )
+# They keep what is divided by above 0, with a limit that float16 does not have.
+_LIMITING = frozenset(["maximum", "clip"])
 _MOVING = frozenset(
     [
         "reshape",
@@ -87,6 +89,8 @@ def keeps_float32(operation: Operation, known: dict[Operation, bool]) -> bool:
     """Whether an operation stays in float32; `known` remembers answers."""
     if operation.op_type in SENSITIVE:
         return True
+    if operation.op_type in _LIMITING:
+        return any(producer.op_type in SENSITIVE for producer in _producers(operation))
     if operation.op_type == "matmul":
         return uses_transform(operation) or _beside_softmax(operation)
     return _in_transform(operation, known)

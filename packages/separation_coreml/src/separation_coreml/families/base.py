@@ -130,7 +130,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return functional.normalize(x, dim=-1) * (x.shape[-1] ** 0.5 * self.gamma)
+        normed: Tensor = functional.normalize(x, dim=-1) * (x.shape[-1] ** 0.5 * self.gamma)
+        return normed
 
 
 def vary(module: nn.Module) -> None:

@@ -1,16 +1,15 @@
 """BS-RoFormer: a transformer over bands that lie side by side; see `roformer`.
 
-`bs_roformer` gives vocals (trained by viperx), `bs_roformer_4stems` four stems (trained on MUSDB18-HQ alone by
-the authors of Music-Source-Separation-Training). The bands are those of the paper's experiments: 2 bins each up
-to 1 kHz, then 4, 12, 24, 48, and two of an eighth of the spectrum.
+`bs_roformer` gives vocals (trained by viperx), `bs_roformer_4stems` four stems (trained on MUSDB18-HQ alone
+by the authors of Music-Source-Separation-Training). The bands are those of the paper's experiments: 2 bins
+each up to 1 kHz, then 4, 12, 24, 48, and two of an eighth of the spectrum.
 """
 
-from pathlib import Path
-
-from separation_coreml.checkpoints import WeightFile, fill, network_state, read_checkpoint
 from separation_coreml.families.base import Separator
-from separation_coreml.families.roformer import Band, RoformerConfig, RoformerSeparator
-from separation_coreml.registry import ModelSpec
+from separation_coreml.families.roformer import Band, RoformerConfig, build_separator, load
+from separation_coreml.model_spec import ModelSpec
+
+__all__ = ["bands", "build", "load"]
 
 # Widths in bins, and how many bands have each.
 _WIDTHS = ((2, 24), (4, 12), (12, 8), (24, 8), (48, 8), (128, 1), (129, 1))
@@ -30,28 +29,4 @@ def bands() -> tuple[Band, ...]:
 def build(spec: ModelSpec, segment: int) -> Separator:
     """The network of a model of this family, without trained weights."""
     options = {key: value for key, value in spec.options.items() if key != "url"}
-    return RoformerSeparator(
-        RoformerConfig(bands(), **options),
-        spec.stems,
-        sample_rate=spec.sample_rate,
-        channels=spec.channels,
-        segment=segment,
-        overlap=spec.overlap,
-    )
-
-
-def load(separator: Separator, spec: ModelSpec, checkpoint: Path | None) -> None:
-    """Put trained weights into a separator of this family.
-
-    Args:
-        separator: From `build`.
-        spec: Its model.
-        checkpoint: A state dict, or a checkpoint that holds one; None for the published file.
-
-    Raises:
-        FileError: If the file cannot be read or is of another model.
-        WeightsNotFoundError: If the published file is not to be had.
-    """
-    # The trainers publish no hashes.
-    path = WeightFile(spec.options["url"], None).fetch() if checkpoint is None else checkpoint
-    fill(separator, network_state(read_checkpoint(path)), path, title=spec.name)
+    return build_separator(spec, segment, RoformerConfig(bands(), **options))

@@ -3,13 +3,12 @@
 `mel_band_roformer` gives vocals; trained by Kimberley Jensen.
 """
 
-from pathlib import Path
-
 from audio_io.mel import mel_filters
 from separation_coreml.families.base import Separator
-from separation_coreml.families.bs_roformer import load as load
-from separation_coreml.families.roformer import N_FFT, Band, RoformerConfig, RoformerSeparator
-from separation_coreml.registry import ModelSpec
+from separation_coreml.families.roformer import N_FFT, Band, RoformerConfig, build_separator, load
+from separation_coreml.model_spec import ModelSpec
+
+__all__ = ["bands", "build", "load"]
 
 
 def bands(sample_rate: int, count: int) -> tuple[Band, ...]:
@@ -27,11 +26,5 @@ def bands(sample_rate: int, count: int) -> tuple[Band, ...]:
 def build(spec: ModelSpec, segment: int) -> Separator:
     """The network of a model of this family, without trained weights."""
     options = {key: value for key, value in spec.options.items() if key not in {"url", "num_bands"}}
-    return RoformerSeparator(
-        RoformerConfig(bands(spec.sample_rate, spec.options["num_bands"]), norm_each=True, **options),
-        spec.stems,
-        sample_rate=spec.sample_rate,
-        channels=spec.channels,
-        segment=segment,
-        overlap=spec.overlap,
-    )
+    network = RoformerConfig(bands(spec.sample_rate, spec.options["num_bands"]), norm_each=True, **options)
+    return build_separator(spec, segment, network)

@@ -15,12 +15,16 @@ Reference:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from separation_coreml.checkpoints import WeightFile, fill, network_state, read_checkpoint
 from separation_coreml.families.base import RmsNorm, Separator, StftSettings
+from separation_coreml.model_spec import ModelSpec
 
 N_FFT = 2048
 HOP_LENGTH = 441
@@ -171,7 +175,7 @@ class _MaskEstimator(nn.Module):
         for start, stop in config.bands:
             widths = [config.dim, *hidden, 2 * values * (stop - start)]
             layers: list[nn.Module] = []
-            for before, after in zip(widths[:-1], widths[1:], strict=True):
+            for before, after in pairwise(widths):
                 layers += [nn.Linear(before, after), nn.Tanh()]
             self.to_freqs.append(nn.Sequential(nn.Sequential(*layers[:-1]), nn.GLU(dim=-1)))
         counts = torch.zeros(config.bands[-1][1], dtype=torch.float32, device="cpu")
@@ -301,3 +305,32 @@ def apart(bands: Sequence[Band]) -> list[list[int]]:
 def _along(transformer: nn.Module, x: Tensor) -> Tensor:
     """A transformer along the third dimension of four."""
     return torch.unflatten(transformer(x.flatten(0, 1)), 0, tuple(x.shape[:2]))
+
+
+def build_separator(spec: ModelSpec, segment: int, config: RoformerConfig) -> RoformerSeparator:
+    """The network of a model, without trained weights."""
+    return RoformerSeparator(
+        config,
+        spec.stems,
+        sample_rate=spec.sample_rate,
+        channels=spec.channels,
+        segment=segment,
+        overlap=spec.overlap,
+    )
+
+
+def load(separator: Separator, spec: ModelSpec, checkpoint: Path | None) -> None:
+    """Put trained weights into a separator of either family.
+
+    Args:
+        separator: From `build`.
+        spec: Its model.
+        checkpoint: A state dict, or a checkpoint that holds one; None for the published file.
+
+    Raises:
+        FileError: If the file cannot be read or is of another model.
+        WeightsNotFoundError: If the published file is not to be had.
+    """
+    # The trainers publish no hashes.
+    path = WeightFile(spec.options["url"], None).fetch() if checkpoint is None else checkpoint
+    fill(separator, network_state(read_checkpoint(path)), path, title=spec.name)

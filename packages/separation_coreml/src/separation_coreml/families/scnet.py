@@ -1,13 +1,13 @@
 """SCNet: a U-Net that compresses high frequencies more than low ones, and recurrent layers in its middle.
 
-An encoder halves nothing in time; in frequency it keeps the low band, and makes the middle one 4 and the high
-one 16 times shorter. Between encoder and decoder, bidirectional LSTMs run along frequency and along time; every
-second pair works on the Fourier transform of the features over time. The names of the weights are those of the
+Each level of the encoder keeps the bins of the low band, and makes the middle one 4 and the high one 16 times
+shorter. Between encoder and decoder, bidirectional LSTMs run along frequency and along time; every second
+pair works on the Fourier transform of the features over time. The names of the weights are those of the
 published checkpoints, which belong to the authors' first version: it does not normalise spectrograms.
 
 Reference:
-    Tong, Zhu, Chen, Kang, Jiang, Li, Wu, Meng, "SCNet: Sparse Compression Network for Music Source Separation",
-    ICASSP 2024, arXiv:2401.13276; https://github.com/starrytong/SCNet
+    Tong, Zhu, Chen, Kang, Jiang, Li, Wu, Meng, "SCNet: Sparse Compression Network for Music Source
+    Separation", ICASSP 2024, arXiv:2401.13276; https://github.com/starrytong/SCNet
 """
 
 import math
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from separation_coreml.checkpoints import WeightFile, fill, network_state, read_checkpoint
 from separation_coreml.families.base import Separator, StftSettings
-from separation_coreml.registry import ModelSpec
+from separation_coreml.model_spec import ModelSpec
 
 N_FFT = 4096
 HOP_LENGTH = 1024
@@ -29,8 +29,8 @@ KERNELS = (3, 4, 16)
 DEPTHS = (3, 2, 1)  # convolution modules of a band
 _COMPRESSION = 4  # of the channels inside of a convolution module
 STFT_NOTE = (
-    "zeros are put after the waveform up to the next whole number of hops above it, of which there have to be an "
-    "odd number; the inverse is cut to its length"
+    "zeros are put after the waveform up to the next odd number of hops above its length; "
+    "the inverse is cut to it"
 )
 ROOT = "https://github.com/ZFTurbo/Music-Source-Separation-Training/releases/download/"
 
@@ -88,7 +88,7 @@ class _Down(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         bands = []
-        parts = x.split(self.widths(x.shape[2]), dim=2)
+        parts = torch.split(x, self.widths(x.shape[2]), dim=2)
         for conv, part, kernel, stride in zip(self.convs, parts, KERNELS, STRIDES, strict=True):
             more = kernel - 1 if stride == 1 else -part.shape[2] % stride
             bands.append(conv(functional.pad(part, (0, 0, more // 2, more - more // 2))))
@@ -141,7 +141,7 @@ class _Up(nn.Module):
     def forward(self, x: Tensor, given: list[int], wanted: list[int]) -> Tensor:
         """Bands of `given` bins become bands of `wanted` bins."""
         bands = []
-        for conv, part, width in zip(self.convtrs, x.split(given, dim=2), wanted, strict=True):
+        for conv, part, width in zip(self.convtrs, torch.split(x, given, dim=2), wanted, strict=True):
             wide = conv(part)
             start = (wide.shape[2] - width) // 2
             bands.append(wide[:, :, start : start + width])
@@ -174,7 +174,7 @@ class _DualPath(nn.Module):
 
 
 class _Separation(nn.Module):
-    """Dual-path layers, with a Fourier transform over time after each first and its inverse after each second."""
+    """Dual-path layers; after each first a Fourier transform over time, after each second its inverse."""
 
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
