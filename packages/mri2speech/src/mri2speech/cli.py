@@ -7,10 +7,11 @@ from typing import Any
 
 from audio_io import cli
 from mri2speech.commands import preprocess
+from mri2speech.commands import train as train_command
 
 DESCRIPTION = "Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform."
 # In the order in which a corpus is worked on.
-COMMANDS: tuple[Any, ...] = (preprocess,)
+COMMANDS: tuple[Any, ...] = (preprocess, train_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

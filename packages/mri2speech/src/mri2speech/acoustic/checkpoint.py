@@ -4,7 +4,6 @@ A checkpoint of the original scripts is read too: a bare state dict, whatever it
 first layer of three channels, which is folded into one (`mri2speech.acoustic.model`).
 """
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -104,7 +103,10 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise FileError(path, "no such file", WANTED) from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:
+        # Of bytes that are no pickle torch's reader makes any exception: IndexError, KeyError, EOFError.
         raise FileError(path, "a file that is no checkpoint, or not a whole one", WANTED) from error
     if not isinstance(content, dict):
         raise FileError(path, f"a {type(content).__name__}", WANTED)

@@ -76,7 +76,9 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How the model is trained. `mode`, `split` other than random, `max_frames` and `save_every` are ours.
+    """How the model is trained. A window is as long as the data set says.
+
+    `mode`, a `split` that is not random, `max_frames` and `save_every` are ours.
 
     Raises:
         ConfigError: If a value cannot be used; it names the field.
@@ -88,7 +90,6 @@ class FitConfig:
     split: Literal["random", "speaker", "utterance"] = setting(
         "random", "what is kept together when a tenth each is kept for validation and test"
     )
-    ref_frames: int = setting(4, "frames of a window", unit="frames", minimum=2)
     max_frames: int = setting(
         128, "longest piece of an utterance, in sequence mode", unit="frames", minimum=4
     )
@@ -119,7 +120,7 @@ class FitConfig:
     devices: int = setting(1, "GPUs, or processes on a CPU, on each node", minimum=1)
     nodes: int = setting(1, "machines", minimum=1)
     strategy: str = setting("auto", "how Lightning spreads the work over devices: auto, ddp")
-    seed: int = setting(42, "seed of the split, the order and the dropout", minimum=0)
+    seed: int = setting(42, "seed of the split, the order and the dropout", minimum=0, maximum=2**31 - 1)
 
     def __post_init__(self) -> None:
         check(self)

@@ -23,8 +23,7 @@ from mri2speech.acoustic.config import BANDS, LossConfig
 class Terms(NamedTuple):
     """The loss and what it is made of; all are scalars.
 
-    `bands` is the mean absolute error of each of `BANDS`, in units of normalised mels, detached; it is NaN
-    where nothing was valid.
+    `bands` is the mean absolute error of each of `BANDS`, in units of normalised mels, detached.
     """
 
     total: Tensor
@@ -94,7 +93,8 @@ class MaskedMSEMAE(nn.Module):
         )
         size = error.detach().abs()
         band_errors = {
-            name: size[..., part].sum() / valid[..., part].sum() for name, part in self.slices.items()
+            name: size[..., part].sum() / valid[..., part].sum().clamp(min=1)
+            for name, part in self.slices.items()
         }
         return Terms(total, mse, mae, delta, accel, latest, band_errors)
 

@@ -246,15 +246,15 @@ def _checkpointed(parts: Sequence[nn.Module], frames: Tensor, segments: int) -> 
 @contextmanager
 def _running_statistics_kept(segment: nn.Module) -> Iterator[None]:
     """Let the second forward pass of a checkpoint leave the running statistics as the first made them."""
-    norms = [
-        module
+    kept = [
+        (module, module.momentum, module.num_batches_tracked)
         for module in segment.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]
-    for norm in norms:
-        norm.track_running_stats = False
+    for norm, _, _ in kept:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count

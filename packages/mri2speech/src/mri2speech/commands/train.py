@@ -1,0 +1,101 @@
+"""`mri2speech train`: the acoustic model learns mels from films."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from audio_io import cli
+from audio_io.errors import ConfigError
+from audio_io.settings import add_arguments, from_arguments
+from mri2speech.acoustic.config import AcousticConfig, FitConfig, LossConfig
+from mri2speech.commands.parsers import Commands
+
+DESCRIPTION = """\
+Train the acoustic model on a data set of `mri2speech preprocess`.
+
+The same command goes on with a run that was interrupted. In the folder of the run:
+  best.pt       the model with the lowest validation loss, with its scaler and mel settings
+  curves.png    losses, and the error of each formant's bands, over the epochs
+  metrics.csv, split.json, last.ckpt, and logs/ for TensorBoard
+
+The names of the original script do as well: underscores instead of hyphens."""
+
+CONFIGS = {
+    "architecture": AcousticConfig,
+    "training": FitConfig,
+    "loss": LossConfig,
+}
+
+
+def add_command(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "train",
+        help="train the acoustic model",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data set that preprocess wrote")
+    parser.add_argument(
+        "-o", "--output-dir", "--output_dir", type=Path, metavar="DIR", help="folder of the run"
+    )
+    parser.add_argument(
+        "--out-ckpt", "--out_ckpt", type=Path, metavar="FILE", help="the best model (default: DIR/best.pt)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument(
+        "--pretrained", action="store_true", help="start the CNN from timm's ImageNet weights"
+    )
+    parser.add_argument(
+        "--backbone-weights", type=Path, metavar="FILE", help="start the CNN from this file of timm's weights"
+    )
+    for title, config in CONFIGS.items():
+        add_arguments(parser, config, title=title)
+        _add_original_names(parser, config)
+    parser.set_defaults(command=run)
+
+
+def _add_original_names(parser: argparse.ArgumentParser, config: type) -> None:
+    for field in dataclasses.fields(config):
+        if "_" in field.name:
+            is_flag = isinstance(field.default, bool)
+            parser.add_argument(
+                f"--{field.name}",
+                dest=field.name,
+                default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS,
+                **({"action": argparse.BooleanOptionalAction} if is_flag else {"type": type(field.default)}),
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`mri2speech train`."""
+    if arguments.data is None:
+        return run_demo(arguments)
+    if arguments.output_dir is None:
+        raise ConfigError("output-dir", "none", "a folder for the run: --output-dir DIR")
+    architecture = from_arguments(AcousticConfig, arguments)
+    config, loss = from_arguments(FitConfig, arguments), from_arguments(LossConfig, arguments)
+    device = cli.pick_device(arguments.device)
+
+    from mri2speech.acoustic.train import fit
+
+    best = fit(
+        arguments.data,
+        arguments.output_dir,
+        config,
+        architecture=architecture,
+        loss=loss,
+        out_ckpt=arguments.out_ckpt,
+        device=device,
+        pretrained=arguments.pretrained,
+        backbone_weights=arguments.backbone_weights,
+    )
+    print(f"wrote {best}, {arguments.output_dir / 'curves.png'}")
+    return 0
+
+
+def run_demo(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - what the demo will be given
+    """`mri2speech train` without --data: the place of the demo."""
+    raise ConfigError("data", "none", "a data set that mri2speech preprocess wrote: --data DIR")
