@@ -88,7 +88,7 @@ class SmallSeparator(Separator):
     def core(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The shares, applied."""
         (spectrogram,) = inputs
-        parts = (spectrogram / SCALE).square().unflatten(1, (self.channels, 2))
+        parts = torch.unflatten((spectrogram / SCALE).square(), 1, (self.channels, 2))
         shares = self.network(pool(parts.sum(2)))
         masks = spread(shares).repeat_interleave(2, dim=2)
         return (masks * spectrogram[:, None],)
@@ -114,7 +114,7 @@ def pool(spectrogram: Tensor) -> Tensor:
     parts, first = [], 0
     for bins, count in POOLS:
         part = spectrogram[..., first : first + bins * count, :]
-        parts.append(part.unflatten(-2, (count, bins)).mean(-2) if bins > 1 else part)
+        parts.append(torch.unflatten(part, -2, (count, bins)).mean(-2) if bins > 1 else part)
         first += bins * count
     return torch.cat(parts, dim=-2)
 
@@ -126,9 +126,10 @@ def spread(values: Tensor) -> Tensor:
         - input: `[..., 1024, frames]`
         - output: `[..., F, frames]`
     """
+    each = torch.split(values, [count for _, count in POOLS], dim=-2)
     parts = [
         part.repeat_interleave(bins, dim=-2) if bins > 1 else part
-        for (bins, _), part in zip(POOLS, values.split([count for _, count in POOLS], dim=-2), strict=True)
+        for (bins, _), part in zip(POOLS, each, strict=True)
     ]
     return torch.cat([*parts, values[..., -1:, :]], dim=-2)
 
@@ -170,10 +171,11 @@ class ShareNetwork(nn.Module):
         """Logarithms of the shares, up to a number that the stems have in common; training starts here."""
         level = (power + _FLOOR).log()
         # From each channel's values to each band's, whose channels are neighbours then.
-        bands = level.unflatten(2, (_BANDS, -1)).transpose(1, 2).flatten(1, 3)
+        bands = torch.unflatten(level, 2, (_BANDS, -1)).transpose(1, 2).flatten(1, 3)
         logits = self.exit(self.blocks(self.entry(bands)))
-        by_band = logits.unflatten(1, (_BANDS, self.stems * self.channels, -1))
-        return by_band.transpose(1, 2).flatten(2, 3).unflatten(1, (self.stems, self.channels))
+        by_band = torch.unflatten(logits, 1, (_BANDS, self.stems * self.channels, -1))
+        by_stem = by_band.transpose(1, 2).flatten(2, 3)
+        return torch.unflatten(by_stem, 1, (self.stems, self.channels))
 
 
 class _Block(nn.Module):

@@ -126,7 +126,7 @@ def _instrument(song: Song, rng: np.random.Generator) -> Floats:
             if key not in played:
                 played[key] = pan(sound(float(hertz(key[0])), key[1], rng), place)
             add(track, (bar + start) * song.bar, played[key])
-    return track / np.sqrt(np.mean(track**2) + 1e-12)
+    return np.asarray(track / np.sqrt(np.mean(track**2) + 1e-12))
 
 
 def _pad(frequency: float, seconds: float, rng: np.random.Generator) -> Floats:
@@ -145,7 +145,7 @@ def _pluck(frequency: float, seconds: float, rng: np.random.Generator) -> Floats
     k = np.arange(1, 1 + min(14, int(9000 / frequency)))[:, None]
     levels = np.abs(np.sin(np.pi * k * rng.uniform(0.12, 0.3))) / k  # where the string is plucked
     tone = (levels * np.exp(-time * (1.5 + 0.9 * k)) * np.sin(2 * np.pi * frequency * k * time)).sum(axis=0)
-    return tone * gate(time, 0.002, seconds, 0.1)
+    return np.asarray(tone * gate(time, 0.002, seconds, 0.1))
 
 
 def _guitar(frequency: float, seconds: float, rng: np.random.Generator) -> Floats:
@@ -158,7 +158,7 @@ def _piano(frequency: float, seconds: float, rng: np.random.Generator) -> Floats
     stretched = frequency * k * np.sqrt(1 + 4e-4 * k**2)  # stiffness of the string
     decay = 0.7 * np.exp(-time * (2 + 0.5 * k)) + 0.3 * np.exp(-time * (0.6 + 0.1 * k))
     tone = (decay / k**1.2 * np.sin(2 * np.pi * (stretched * time + rng.random(k.shape)))).sum(axis=0)
-    return tone * gate(time, 0.004, seconds, 0.12)
+    return np.asarray(tone * gate(time, 0.004, seconds, 0.12))
 
 
 _SOUNDS: tuple[Callable[[float, float, np.random.Generator], Floats], ...] = (_pad, _pluck, _guitar, _piano)

@@ -81,7 +81,7 @@ def _sing(song: Song, melody: _Melody, time: Floats, rng: np.random.Generator) -
     samples = np.arange(song.length) / CONTROL_HOP
 
     def upsample(curve: Floats) -> Floats:
-        return np.interp(samples, np.arange(time.size), curve)
+        return np.asarray(np.interp(samples, np.arange(time.size), curve))
 
     phase = 2 * np.pi * np.cumsum(upsample(frequency)) / SAMPLE_RATE
     voice = np.zeros(song.length)
@@ -95,4 +95,5 @@ def _sing(song: Song, melody: _Melody, time: Floats, rng: np.random.Generator) -
 
 def _resonance(frequency: Floats, formants: Floats) -> Floats:
     centre, level, width = formants[:, 0], formants[:, 1], formants[:, 2]
-    return (10 ** (level / 20) / np.sqrt(1 + ((frequency - centre) / (width / 2)) ** 2)).sum(axis=0)
+    gains: Floats = 10 ** (level / 20) / np.sqrt(1 + ((frequency - centre) / (width / 2)) ** 2)
+    return np.asarray(gains.sum(axis=0))

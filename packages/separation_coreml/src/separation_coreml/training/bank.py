@@ -37,8 +37,9 @@ class Bank:
         if path.exists() and path.stat().st_size != size:
             raise FileError(path, f"{path.stat().st_size} bytes", f"{size}, which these songs have")
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = "r+" if path.exists() else "w+"
-        self.samples: npt.NDArray[np.int16] = np.memmap(path, np.int16, mode, shape=shape)
+        self.samples: npt.NDArray[np.int16] = np.memmap(
+            path, np.int16, "r+" if path.exists() else "w+", shape=shape
+        )
         finished = path.with_suffix(".count")
         done = int(finished.read_text()) if finished.is_file() else 0
         with Progress("render", songs, "songs") as progress:

@@ -70,7 +70,7 @@ def _pool(products: Tensor) -> Tensor:
     parts, first = [], 0
     for bins, count in small.POOLS:
         part = products[..., first : first + 2 * bins * count]
-        parts.append(part.unflatten(-1, (count, 2 * bins)).sum(-1) / bins)
+        parts.append(torch.unflatten(part, -1, (count, 2 * bins)).sum(-1) / bins)
         first += 2 * bins * count
     return torch.cat(parts, dim=-1)
 

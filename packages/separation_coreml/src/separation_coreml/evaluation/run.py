@@ -1,0 +1,214 @@
+"""Models on songs with known stems: every model on every song, in one process or several."""
+
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from audio_io.errors import ConfigError, UserError
+from audio_io.progress import Progress
+from separation_coreml.engines import Engine
+from separation_coreml.evaluation import baselines
+from separation_coreml.evaluation.config import EvaluateConfig
+from separation_coreml.evaluation.scores import bss_eval, frame_sdr, sdr
+from separation_coreml.evaluation.tracks import Loaded, Track
+from separation_coreml.separate import separate
+
+_WINDOW_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that gives stems.
+
+    Attributes:
+        name: What the reports call it.
+        load: Gives the engine; for several workers, a `functools.partial` of a function of a module. None for
+            a baseline, which goes by its name.
+    """
+
+    name: str
+    load: Callable[[], Engine] | None = None
+
+
+BASELINES = ("mixture / 4", "median filters", "ideal ratio mask")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One stem of one song by one method.
+
+    Attributes:
+        method: Its name.
+        track: Name of the song.
+        stem: Which.
+        values: By the name of the ratio, in dB: `sdr` of the whole song, `frame_sdr`, and of `bss_eval`.
+    """
+
+    method: str
+    track: str
+    stem: str
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores, and of what.
+
+    Attributes:
+        title: What the songs are.
+        methods: Names, in order; the others are compared with the first.
+        tracks: Names of the songs.
+        scores: One for each method, song and stem.
+    """
+
+    title: str
+    methods: tuple[str, ...]
+    tracks: tuple[str, ...]
+    scores: list[Score] = field(default_factory=list)
+
+
+def evaluate(
+    methods: Sequence[Method], tracks: Sequence[Track], config: EvaluateConfig, *, title: str
+) -> Evaluation:
+    """Score methods on songs.
+
+    Stems are compared at the rate of the model. Stems that a model gives and the songs do not have count as
+    `other`; an `accompaniment` is compared with all but the vocals. Stems that only the songs have are left
+    out.
+
+    Args:
+        methods: The first is the one that others are compared with.
+        tracks: The songs.
+        config: What to compute, and with how many processes.
+        title: What the songs are.
+
+    Raises:
+        UserError: If a model cannot be loaded or a song not be read.
+    """
+    if not methods:
+        raise ConfigError("model", "none", "at least one")
+    names = [*(method.name for method in methods), *(BASELINES if config.baselines else ())]
+    if len(set(names)) != len(names):
+        raise ConfigError("against", ", ".join(names), "models of different names")
+    everything = [*methods, *(Method(name) for name in names[len(methods) :])]
+    jobs = [(place, track) for place in range(len(everything)) for track in tracks]
+    scores: dict[tuple[int, str], list[Score]] = {}
+    with Progress("evaluate", len(jobs), "songs") as progress:
+        for (place, track), result in _results(everything, jobs, config):
+            scores[place, track.name] = result
+            progress.advance(1)
+    ordered = [score for place, track in jobs for score in scores[place, track.name]]
+    return Evaluation(title, tuple(names), tuple(track.name for track in tracks), ordered)
+
+
+_Job = tuple[int, Track]  # the place of the method, and the song
+
+
+class _Worker:
+    """What a process holds: it loads a model when the first song for it comes."""
+
+    methods: Sequence[Method] = ()
+    with_filters: bool = False
+    place: int | None = None
+    engine: Engine | None = None
+
+    @classmethod
+    def start(cls, methods: Sequence[Method], threads: int, *, with_filters: bool) -> None:
+        torch.set_num_threads(threads)
+        cls.methods, cls.with_filters, cls.place, cls.engine = methods, with_filters, None, None
+
+    @classmethod
+    def score(cls, place: int, track: Track) -> list[Score]:
+        method = cls.methods[place]
+        if place != cls.place:
+            cls.engine = None  # two large models at a time may be too many
+            cls.engine = None if method.load is None else method.load()
+            cls.place = place
+        return _score(method.name, cls.engine, track, with_filters=cls.with_filters)
+
+
+def _results(
+    methods: Sequence[Method], jobs: Sequence[_Job], config: EvaluateConfig
+) -> Iterator[tuple[_Job, list[Score]]]:
+    if config.workers == 1:
+        _Worker.start(methods, torch.get_num_threads(), with_filters=config.bss_eval)
+        for job in jobs:
+            yield job, _Worker.score(*job)
+        _Worker.engine = None
+        return
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, torch.get_num_threads() // config.workers)
+    start = functools.partial(_Worker.start, methods, threads, with_filters=config.bss_eval)
+    with ProcessPoolExecutor(config.workers, context, start) as pool:
+        futures = {pool.submit(_Worker.score, *job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            found = f"{config.workers} processes of which one was killed, most likely for want of memory"
+            raise UserError(f"workers: {found}; use fewer") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _score(method: str, engine: Engine | None, track: Track, *, with_filters: bool) -> list[Score]:
+    song = track.load()
+    rate, estimates = _estimate(method, engine, song)
+    references = song.at(rate)
+    references, estimates = match(references, estimates)
+    stems = list(estimates)
+    truth = torch.stack([references[stem] for stem in stems])
+    found = torch.stack([estimates[stem] for stem in stems])
+    window = round(_WINDOW_SECONDS * rate)
+    columns = {
+        "sdr": [sdr(reference, estimate) for reference, estimate in zip(truth, found, strict=True)],
+        "frame_sdr": frame_sdr(truth, found, window),
+        **(bss_eval(truth, found, window) if with_filters else {}),
+    }
+    return [
+        Score(method, track.name, stem, {name: values[index] for name, values in columns.items()})
+        for index, stem in enumerate(stems)
+    ]
+
+
+def _estimate(method: str, engine: Engine | None, song: Loaded) -> tuple[int, dict[str, Tensor]]:
+    rate = song.sample_rate
+    if engine is not None:
+        return engine.sample_rate, separate(song.mixture, rate, engine)
+    if method == BASELINES[0]:
+        return rate, baselines.mixture_share(song.mixture)
+    if method == BASELINES[1]:
+        return rate, baselines.median_filters(song.mixture, rate)
+    return rate, baselines.ideal_mask(song.stems)
+
+
+def match(
+    references: dict[str, Tensor], estimates: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """References and estimates of the same stems and lengths; see `evaluate`.
+
+    Raises:
+        ConfigError: If they have no stem in common.
+    """
+    references, estimates = dict(references), dict(estimates)
+    if "accompaniment" in estimates and "accompaniment" not in references and "vocals" in references:
+        rest = [stem for name, stem in references.items() if name != "vocals"]
+        references["accompaniment"] = torch.stack(rest).sum(dim=0)
+    if "other" in estimates:
+        for name in [name for name in estimates if name not in references]:
+            estimates["other"] = estimates["other"] + estimates.pop(name)
+    common = [name for name in estimates if name in references]
+    if not common:
+        found = f"{', '.join(estimates)} of the model and {', '.join(references)} of the songs"
+        raise ConfigError("stems", found, "at least one in common")
+    length = min(references[common[0]].shape[-1], estimates[common[0]].shape[-1])
+    return (
+        {name: references[name][..., :length] for name in common},
+        {name: estimates[name][..., :length] for name in common},
+    )
