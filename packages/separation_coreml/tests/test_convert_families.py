@@ -13,6 +13,7 @@ from separation_coreml.verify import noise, separator_inputs, separator_referenc
 
 # What to change in the options of a model, and a segment in s: what makes its graph is all there still.
 NARROW = {
+    "small": ({"width": 8, "narrow": 16}, 0.5),
     "htdemucs": ({"arguments": {"channels": 8, "t_layers": 3, "t_heads": 2, "bottom_channels": 32}}, 0.5),
     "htdemucs_ft": ({"arguments": {"channels": 4, "t_layers": 1, "t_heads": 2, "dconv_mode": 0}}, 0.4),
     "hdemucs_mmi": ({"arguments": {"channels": 8}}, 0.5),
@@ -24,6 +25,9 @@ NARROW = {
     "wave_u_net": ({"features": 8, "levels": 4}, 0.3),
     "bs_roformer": ({"dim": 16, "depth": 1, "heads": 2, "dim_head": 8}, 0.2),
     "mel_band_roformer": ({"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "num_bands": 12}, 0.3),
+    "mdx_net": ({"network": {"bins": 512, "growth": 8, "levels": 2}}, 0.3),
+    "uvr_kim_vocal_2": ({"network": {"bins": 3072, "growth": 8, "levels": 2}}, 0.3),
+    "mdx23c": ({"network": {"width": 8, "growth": 4, "levels": 3}}, 0.3),
     "scnet": ({"dims": (8, 16, 32), "layers": 2}, 0.3),
 }
 # Networks whose width is the package's own, so that they come at their full size.
