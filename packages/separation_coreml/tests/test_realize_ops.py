@@ -297,3 +297,14 @@ def test_a_new_axis_before_an_integer_adds_no_sixth_dimension():
     ranks = [value.type().dim() for node in graph.nodes() for value in node.outputs()
              if value.type().kind() == "TensorType"]  # fmt: skip
     assert max(rank for rank in ranks if rank is not None) == 5
+
+
+def test_a_function_that_chooses_another_by_its_arguments_is_left_to_torch():
+    # torch.nn.functional.max_pool2d, max_pool1d and adaptive_max_pool2d are such.
+    x = torch.randn(1, 2, 8, 8, generator=A)
+    for function in (
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.max_pool1d(x[0], 2),
+        lambda x: F.adaptive_max_pool2d(x, 4),
+    ):
+        assert torch.equal(RealMode(Constants(Recording(), None)).run(function, x.clone()), function(x))

@@ -8,7 +8,6 @@ Reference:
 """
 
 from pathlib import Path
-from types import MethodType
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +18,6 @@ from separation_coreml.registry import PITCH_MODELS, Weights
 
 if TYPE_CHECKING:
     from pitch.export.graph import FrameGraph
-    from pitch.model import Crepe
 
 SOURCE = "https://github.com/marl/crepe"
 LICENCE = "MIT"
@@ -80,15 +78,7 @@ def build(
             vary(network)
     else:
         network = load_model(capacity, weights=checkpoint)
-    network.layer = MethodType(_layer, network)  # type: ignore[method-assign]
     return FrameGraph(network, "none").eval().requires_grad_(requires_grad=False)
-
-
-def _layer(network: "Crepe", x: Tensor, number: int) -> Tensor:
-    # As Crepe.layer, but for the pooling: torch.nn.functional.max_pool2d is a function that picks another one
-    # by its arguments, and `realize` goes round in circles inside of it.
-    x = network.get_submodule(f"conv{number}_BN")(torch.relu(network.convolve(x, number)))
-    return torch.max_pool2d(x, (2, 1), (2, 1))
 
 
 def frame_count(segment_seconds: float | None) -> int:
