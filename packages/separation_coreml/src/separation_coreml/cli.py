@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from audio_io import cli
 from separation_coreml.commands import (
     convert,
+    evaluate,
     export_onnx,
     ios_vectors,
     models,
+    render_stems,
     report,
     separate,
+    train_small,
     verify,
 )
 
@@ -22,7 +25,10 @@ COMMANDS = (
     ios_vectors,
     report,
     separate,
+    evaluate,
     verify,
+    render_stems,
+    train_small,
 )
 
 

@@ -53,6 +53,7 @@ LAYOUTS: Mapping[str, SpectrogramLayout] = {
     "demucs": _HYBRID,
     "torchaudio_hdemucs": _HYBRID,
     "openunmix": SpectrogramLayout(),
+    "small": SpectrogramLayout(),
     "spleeter": SpectrogramLayout(2048, 1024, whole_hops=True),
 }
 

@@ -23,8 +23,8 @@ TITLES = {
 }
 EXPLANATION = """\
 SDR of whole songs is that of the Music Demixing Challenges: energy of a stem over that of the error. Over \
-windows of 1 s it is what museval reports as SDR. Songs whose stem is silent throughout, and windows in \
-which a stem or an estimate is silent, do not count. *mean* is that of the stems; *change* is against the first \
+windows of 1 s it is what museval reports as SDR. Songs whose stem is silent throughout do not count, nor do \
+windows in which a stem or an estimate is silent. *mean* is that of the stems; *change* is against the first \
 row."""
 
 

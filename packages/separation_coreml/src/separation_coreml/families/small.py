@@ -15,6 +15,7 @@ References:
     IEEE/ACM Transactions on Audio, Speech, and Language Processing 27(8), 2019.
 """
 
+import math
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -33,9 +34,11 @@ POOLS = ((1, 512), (2, 256), (4, 256))
 _VALUES = sum(count for _, count in POOLS)
 _BANDS = 16
 _DILATIONS = (1, 2, 4, 8)
-# Spectra of a song of standard deviation 1 are divided by about the magnitude that white noise would have, so
-# that their squares stay in the range of half precision; powers below -60 dB of it count as that.
-SCALE, _FLOOR = 40.0, 1e-6
+# Spectra are divided by this before they are squared; of a song of standard deviation 1 white noise has the
+# power 64 then. In half precision the floor is no subnormal number, which some hardware takes for zero, and
+# powers beyond the ceiling (of a tone alone) are no overflow. The network itself counts from white noise.
+SCALE, _FLOOR, _CEILING = 5.0, 6.4e-5, 6e4
+_WHITE = math.log(64)
 
 
 class SmallSeparator(Separator):
@@ -169,7 +172,7 @@ class ShareNetwork(nn.Module):
 
     def logits(self, power: Tensor) -> Tensor:
         """Logarithms of the shares, up to a number that the stems have in common; training starts here."""
-        level = (power + _FLOOR).log()
+        level = (power.clamp(max=_CEILING) + _FLOOR).log() - _WHITE
         # From each channel's values to each band's, whose channels are neighbours then.
         bands = torch.unflatten(level, 2, (_BANDS, -1)).transpose(1, 2).flatten(1, 3)
         logits = self.exit(self.blocks(self.entry(bands)))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from separation_coreml.families import small
 
-_LEAST = 1e-5  # added to energies of errors before the root, in units of `small.SCALE`
+_LEAST = 6.4e-4  # added to powers of errors before the root, where white noise has 64
 # The energy of an error below this share of the mixture's counts as nothing: stems that rest have no ratio.
 _SILENCE = 1e-3
 _DECIBEL_WEIGHT = 0.02
