@@ -25,7 +25,7 @@ NARROW = {
     "wave_u_net": ({"features": 8, "levels": 4}, 0.3),
     "bs_roformer": ({"dim": 16, "depth": 1, "heads": 2, "dim_head": 8}, 0.2),
     "mel_band_roformer": ({"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "num_bands": 12}, 0.3),
-    "mdx_net": ({"network": {"bins": 512, "growth": 8, "levels": 2}}, 0.3),
+    "mdx_net_drums": ({"network": {"bins": 512, "growth": 8, "levels": 2}}, 0.3),
     "uvr_kim_vocal_2": ({"network": {"bins": 3072, "growth": 8, "levels": 2}}, 0.3),
     "mdx23c": ({"network": {"width": 8, "growth": 4, "levels": 3}}, 0.3),
     "scnet": ({"dims": (8, 16, 32), "layers": 2}, 0.3),
