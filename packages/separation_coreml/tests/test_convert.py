@@ -11,6 +11,7 @@ from audio_io.errors import ConfigError
 from separation_coreml.cli import main
 from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import ConversionError, convert
+from separation_coreml.families.base import RmsNorm
 from separation_coreml.mil import load_program
 from separation_coreml.package import atomic_package
 
@@ -166,3 +167,21 @@ def test_the_command_refuses_before_it_builds(tmp_path, capsys):
     assert main(["convert", "htdemucs", "-o", str(tmp_path / "a.zip")]) == 2
     assert "expected a name that ends in .mlpackage" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mixed_keeps_the_limit_below_a_norm_in_float32(tmp_path):
+    # In float16 a limit of 1e-12 would be 6e-5, or 0, and a silent band a division by it.
+    x = torch.randn(1, 64)
+    config = ConvertConfig(precision="mixed")
+    convert(
+        RmsNorm(64).eval(),
+        (x,),
+        tmp_path / "a.mlpackage",
+        input_names=["x"],
+        output_names=["y"],
+        config=config,
+    )
+    program = load_program(tmp_path / "a.mlpackage")
+    (quiet,) = program.run(x=1e-8 * x).values()
+    torch.testing.assert_close(quiet, RmsNorm(64)(x), atol=5e-3, rtol=0)
+    assert not next(iter(program.run(x=0 * x).values())).any()

@@ -10,6 +10,7 @@ from torch.nn import functional
 from separation_coreml import registry
 from separation_coreml.families import scnet
 from separation_coreml.families.base import vary
+from separation_coreml.onnx_export import export_onnx
 
 LENGTH = 13000
 NARROW = {"dims": (8, 16, 24), "layers": 4}
@@ -203,3 +204,10 @@ def test_checkpoints_are_read(separator, tmp_path):
     loaded = scnet.build(spec, LENGTH)
     scnet.load(loaded, spec, tmp_path / "model.th")
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in state.items())
+
+
+def test_onnx_runtime_computes_the_same(separator, waveform, tmp_path):
+    report = export_onnx(
+        separator, (waveform[:1],), tmp_path / "a.onnx", input_names=["waveform"], output_names=["stems"]
+    )
+    assert report.sdr_db > 110

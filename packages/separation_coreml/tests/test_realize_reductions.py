@@ -28,6 +28,10 @@ CASES = {
         x, weight=torch.arange(4.0).double(), bias=torch.ones(4).double()
     ),
     "instance norm without scale": lambda x: nn.functional.instance_norm(x, eps=0.1),
+    "short group norm": lambda x: nn.functional.group_norm(x[..., :7], 2, torch.arange(4.0).double()),
+    "instance norm of known statistics": lambda x: nn.functional.instance_norm(
+        x, torch.arange(4.0).double(), torch.ones(4).double(), use_input_stats=False
+    ),
     "short spans are left to torch": lambda x: x[..., :7].mean(-1) + x[..., :7].std(-1),
 }
 

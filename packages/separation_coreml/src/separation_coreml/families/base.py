@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 # Scales of residual branches start near zero for training; at that value a defect in a branch would not show.
 _RESIDUAL_SCALE = 0.3
+# Below it a vector counts as zero.
+_SMALLEST_NORM = 1e-12
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
 
 
@@ -130,7 +131,9 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        normed: Tensor = functional.normalize(x, dim=-1) * (x.shape[-1] ** 0.5 * self.gamma)
+        # As torch.nn.functional.normalize, which copies the norm to the size of x.
+        norm = x.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
+        normed: Tensor = x / norm * (x.shape[-1] ** 0.5 * self.gamma)
         return normed
 
 

@@ -66,8 +66,9 @@ def group_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
+    cudnn_enabled: bool = True,  # noqa: ARG001 - of `torch.group_norm`
 ) -> Value:
-    """`torch.nn.functional.group_norm`."""
+    """`torch.nn.functional.group_norm`, which calls `torch.group_norm`."""
     groups = x.reshape(x.shape[0], num_groups, -1)
     if groups.shape[-1] < LONG:
         return NotImplemented
@@ -85,8 +86,12 @@ def instance_norm(
     use_input_stats: bool = True,
     momentum: float = 0.1,  # noqa: ARG001 - of the training alone
     eps: float = 1e-5,
+    cudnn_enabled: bool | None = None,
 ) -> Value:
-    """`torch.nn.functional.instance_norm`."""
+    """`torch.nn.functional.instance_norm`, which calls `torch.instance_norm`."""
+    if cudnn_enabled is not None:
+        # Of `torch.instance_norm` alone, whose arguments have another order.
+        return NotImplemented
     if not use_input_stats or running_mean is not None or running_var is not None or x.dim() < 3:
         return NotImplemented
     return _affine(_normalise(x.flatten(2), eps).reshape(x.shape), weight, bias)
