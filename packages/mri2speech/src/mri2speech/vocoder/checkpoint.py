@@ -1,15 +1,13 @@
 """Checkpoints as the original project writes them, so that its files work here and ours work there.
 
 `g_XXXXXXXX` holds `{"generator": state_dict}`; `do_XXXXXXXX` holds `{"mpd", "msd", "optim_g", "optim_d",
-"steps", "epoch"}`, and from us also `"batch"`, the batches of the epoch that are done. Keys of weight norm are
-written as torch.nn.utils.weight_norm names them (`weight_g`, `weight_v`; for spectral norm `weight_orig`,
+"steps", "epoch"}`, and from us also `"batch"`, the batches of the epoch that are done. Keys of weight norm
+are written as torch.nn.utils.weight_norm names them (`weight_g`, `weight_v`; for spectral norm `weight_orig`,
 `weight_u`, `weight_v`), and read in that spelling, in that of torch.nn.utils.parametrizations, or as plain
 weights. The optimisers fit as well, because both spellings have their parameters in the same order.
 """
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,10 @@ from mri2speech.vocoder.generator import Generator
 
 State = dict[str, Tensor]
 
-_WEIGHT_NORM = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+_WEIGHT_NORM = {
+    ".parametrizations.weight.original0": ".weight_g",
+    ".parametrizations.weight.original1": ".weight_v",
+}
 _SPECTRAL_NORM = {
     ".parametrizations.weight.original": ".weight_orig",
     ".parametrizations.weight.0._u": ".weight_u",
@@ -36,7 +37,7 @@ _SPECTRAL_NORM = {
 
 @dataclass
 class Training:
-    """All that a run needs to go on: the networks and optimisers, which are changed in place, and where it is.
+    """All that a run needs to go on: networks and optimisers, which are changed in place, and where it is.
 
     Attributes:
         generator: With its weight norm.
@@ -231,7 +232,10 @@ def _read(path: str | Path, names: tuple[str, ...], wanted: str) -> dict[str, An
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise FileError(path, "no such file", wanted) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as error:
+    except Exception as error:
+        # Of bytes that are no checkpoint torch's reader makes any exception.
+        if isinstance(error, OSError):
+            raise
         raise FileError(path, "a file that torch cannot read as weights", wanted) from error
     if not isinstance(stored, dict) or any(name not in stored for name in names):
         held = ", ".join(map(str, stored)) if isinstance(stored, dict) else type(stored).__name__
@@ -246,7 +250,9 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> N
     spelled = dict(zip(expected, original_keys(expected), strict=True))
     for key, value in expected.items():
         if key not in found:
-            raise FileError(path, f"no {spelled[key]}", f"one of shape {list(value.shape)}, as its config.json says")
+            raise FileError(
+                path, f"no {spelled[key]}", f"one of shape {list(value.shape)}, as its config.json says"
+            )
         if found[key].shape != value.shape:
             raise FileError(
                 path,

@@ -66,10 +66,14 @@ class VocoderConfig:
             if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
                 raise ConfigError(name, list(values), "whole numbers of at least 1")
         if math.prod(self.upsample_rates) != self.hop_size:
-            raise ConfigError("upsample_rates", list(self.upsample_rates), f"factors of {self.hop_size}, hop_size")
+            raise ConfigError(
+                "upsample_rates", list(self.upsample_rates), f"factors of {self.hop_size}, hop_size"
+            )
         if len(self.upsample_kernel_sizes) != len(self.upsample_rates):
             raise ConfigError(
-                "upsample_kernel_sizes", list(self.upsample_kernel_sizes), f"{len(self.upsample_rates)} numbers"
+                "upsample_kernel_sizes",
+                list(self.upsample_kernel_sizes),
+                f"{len(self.upsample_rates)} numbers",
             )
         for kernel, rate in zip(self.upsample_kernel_sizes, self.upsample_rates, strict=True):
             if kernel < rate:

@@ -25,7 +25,7 @@ Batch = tuple[Tensor, Tensor]
 # Natural logarithm of the amplitude of silence.
 SILENCE = float(np.log(MEL_FLOOR) / 2)
 
-# Frames by which a mel may be shorter or longer than its recording; more means that they do not belong together.
+# Frames by which a mel may be shorter or longer than its recording; with more they are of two recordings.
 _TOLERANCE = 8
 
 
@@ -48,6 +48,22 @@ def read_filelist(path: str | Path) -> list[str]:
     return names
 
 
+def recordings(wavs: Path | None, data: Path | None) -> list[Path]:
+    """The sound files of a folder, or those of a preprocessed data set's validation list.
+
+    Raises:
+        FileError: If there are none.
+    """
+    if data is not None:
+        names = read_filelist(data / "hifigan_filelists" / "validation.txt")
+        return [data / "wavs" / f"{name}.wav" for name in names]
+    assert wavs is not None, "one of the two"
+    found = audio_io.walk(wavs)
+    if not found:
+        raise FileError(wavs, "no sound file", "a folder of recordings")
+    return found
+
+
 def log_mel(waveform: Tensor, config: VocoderConfig) -> Tensor:
     """The mel that the generator takes, of a waveform.
 
@@ -59,7 +75,7 @@ def log_mel(waveform: Tensor, config: VocoderConfig) -> Tensor:
 
 
 class Segments(Dataset[Batch]):
-    """Recordings, by name and epoch, as segments; whole if `config.segment_size` is not asked for.
+    """Recordings as segments by epoch and number, or whole.
 
     Args:
         names: Of the recordings.
@@ -97,10 +113,7 @@ class Segments(Dataset[Batch]):
         mel = self._stored_mel(self.names[index], len(waveform), extra=use_extra)
         frames = len(waveform) // hop if mel is None else min(mel.shape[1], len(waveform) // hop)
         start = int(random.integers(max(frames - count, 0) + 1))
-        if mel is None:
-            mel = segment_mel(waveform, start, self.config)
-        else:
-            mel = mel[:, start : start + count]
+        mel = segment_mel(waveform, start, self.config) if mel is None else mel[:, start : start + count]
         segment = waveform[start * hop : (start + count) * hop]
         return (
             F.pad(mel, (0, count - mel.shape[1]), value=SILENCE),
@@ -215,4 +228,6 @@ def batches(segments: Segments, epoch: int, batch: int, num_workers: int) -> Dat
         - waveform: `[B, 1, segment_size]`
     """
     places = Places(len(segments), segments.config, epoch, batch)
-    return DataLoader(segments, batch_sampler=places, num_workers=num_workers, pin_memory=torch.cuda.is_available())
+    return DataLoader(
+        segments, batch_sampler=places, num_workers=num_workers, pin_memory=torch.cuda.is_available()
+    )

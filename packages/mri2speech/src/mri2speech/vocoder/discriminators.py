@@ -101,7 +101,7 @@ class PeriodDiscriminator(nn.Module):
         """Score `[B, S]` and feature maps of a waveform `[B, 1, N]`."""
         missing = -waveform.shape[-1] % self.period
         x = F.pad(waveform, (0, missing), "reflect") if missing else waveform
-        return _judge(x.unflatten(-1, (-1, self.period)), self.convs, self.conv_post)
+        return _judge(x.reshape(*x.shape[:-1], -1, self.period), self.convs, self.conv_post)
 
 
 class ScaleDiscriminator(nn.Module):

@@ -1,4 +1,4 @@
-"""What a run of the vocoder's training writes about itself: `metrics.csv`, TensorBoard events, `curves.png`."""
+"""What a run of the vocoder's training writes about itself: `metrics.csv`, TensorBoard, `curves.png`."""
 
 import csv
 from pathlib import Path
@@ -74,6 +74,6 @@ def plot_curves(metrics: Path, target: Path) -> None:
             points = np.array([(float(row["step"]), float(row[key])) for row in rows if row.get(key)])
             if len(points):
                 axis.plot(points[:, 0], points[:, 1], color=PALETTE[index], linewidth=1.2)
-                label = f"{label}: {points[-1, 1]:.3g} at the end"
-            axis.set_title(label, fontsize=9)
+            last = f": {points[-1, 1]:.3g} at the end" if len(points) else ""
+            axis.set_title(label + last, fontsize=9)
         axes[-1].set_xlabel("step")

@@ -157,7 +157,7 @@ class _Run:
             loss = discriminator_loss(training.mpd(real), training.mpd(generated))
             loss = loss + discriminator_loss(training.msd(real), training.msd(generated))
         training.optim_d.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         training.optim_d.step()
         return loss.detach()
 
@@ -180,7 +180,7 @@ class _Run:
                 network.requires_grad_(True)
             total = total + losses["feature"] + losses["generator"]
         training.optim_g.zero_grad()
-        total.backward()
+        torch.autograd.backward(total)
         training.optim_g.step()
         return {key: value.detach() for key, value in losses.items()}
 
@@ -195,7 +195,7 @@ def _held_interrupt() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets instead of stopping a step half-way; a second one stops at once."""
     event = threading.Event()
 
-    def hold(number: int, frame: object) -> None:
+    def hold(*_: object) -> None:
         event.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -219,9 +219,7 @@ def _build(config: VocoderConfig, settings: TrainConfig, device: torch.device) -
         mpd,
         msd,
         torch.optim.AdamW(generator.parameters(), config.learning_rate, betas),
-        torch.optim.AdamW(
-            itertools.chain(msd.parameters(), mpd.parameters()), config.learning_rate, betas
-        ),
+        torch.optim.AdamW(itertools.chain(msd.parameters(), mpd.parameters()), config.learning_rate, betas),
     )
 
 
