@@ -66,7 +66,7 @@ def read_network(path: Path, content: bytes | None = None) -> Network:
     """
     require_onnx(path.name)
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships none
 
     if content is None and not path.is_file():
         raise CheckpointError(path, "a folder" if path.is_dir() else "no file", "an ONNX file")

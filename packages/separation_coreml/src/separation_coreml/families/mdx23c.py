@@ -157,7 +157,8 @@ class TfcTdfNet(nn.Module):
         for decoder in self.decoder_blocks:
             x = decoder(x, skipped.pop())
         x = self.final_conv(torch.cat([mixture, x.transpose(-1, -2) * first], dim=1))
-        return x.reshape(batch, self.stems, channels, bins, frames)
+        stems: Tensor = x.reshape(batch, self.stems, channels, bins, frames)
+        return stems
 
 
 class Mdx23cSeparator(SpectrogramSeparator):

@@ -171,7 +171,9 @@ def _layers(module: nn.Module) -> Iterator[tuple[nn.Module, nn.BatchNorm2d | Non
     leaves = [
         part for part in module.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
     ]
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms: list[nn.BatchNorm2d | None] = [
+        part for part in module.modules() if isinstance(part, nn.BatchNorm2d)
+    ]
     yield from zip(leaves, norms or [None] * len(leaves), strict=True)
 
 
@@ -269,9 +271,8 @@ class MdxNetBag(Separator):
 
 
 def _members(separator: Separator) -> list[MdxNetSeparator]:
-    if isinstance(separator, MdxNetSeparator):
-        return [separator]
-    return [member for member in separator.children() for member in member.children()]  # type: ignore[misc]  # of a bag
+    parts = separator.members if isinstance(separator, MdxNetBag) else [separator]
+    return [part for part in parts if isinstance(part, MdxNetSeparator)]
 
 
 def build(spec: ModelSpec, segment: int) -> Separator:
