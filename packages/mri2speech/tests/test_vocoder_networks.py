@@ -61,11 +61,11 @@ def parameters(module):
 def generator(**settings):
     torch.manual_seed(0)
     built = Generator(VocoderConfig(**settings))
-    # Weights as they are drawn give next to nothing; larger ones let differences show.
+    # Weights as they are drawn give next to nothing; filters of length 1 let differences show.
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if name.endswith("original0"):
-                parameter.mul_(3)
+                parameter.fill_(1.0)
     return built.eval()
 
 
@@ -158,7 +158,7 @@ def test_checkpoints_of_either_weight_norm_and_of_none_are_the_same_generator(se
     ours = generator(**settings)
     mel = torch.randn(1, ours.config.num_mels, 5)
     expected = ours(mel)
-    assert expected.std() > 1e-4
+    assert expected.std() > 0.01
     ours.config.save(tmp_path / "config.json")
     theirs = upstream(Generator, ours.config)
     # The original takes the keys as we write them, and computes the same with them.
