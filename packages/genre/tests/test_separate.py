@@ -1,6 +1,7 @@
 """Separation against demucs itself, with a small Hybrid Transformer Demucs of random weights."""
 
 import hashlib
+import itertools
 import re
 from fractions import Fraction
 
@@ -121,7 +122,7 @@ def test_segments_cover_everything_with_the_overlap_and_none_to_spare(overlap):
         stride = int((1 - overlap) * 100)
         assert starts[0] == 0
         assert starts[-1] == max(0, length - 100)
-        steps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+        steps = [b - a for a, b in itertools.pairwise(starts)]
         assert all(0 < step <= stride for step in steps)
         assert max(steps, default=0) - min(steps, default=0) <= 1
         assert len(starts) <= len(range(0, length, stride))  # never more than demucs
