@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from audio_io.errors import ConfigError, UserError
 from audio_io.progress import Progress
+from separation_coreml import converters
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
 from separation_coreml.core_ml_tools import coremltools
@@ -128,6 +129,7 @@ def _to_core_ml(
     import numpy as np
 
     ct: Any = coremltools()
+    converters.register()
     precision = {
         "fp32": ct.precision.FLOAT32,
         "fp16": ct.precision.FLOAT16,
