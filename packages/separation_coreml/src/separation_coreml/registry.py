@@ -43,20 +43,6 @@ _6S = (*_STEMS, "guitar", "piano")
 _UMX_STEMS = ("vocals", "drums", "bass", "other")
 
 _SPECS: tuple[ModelSpec, ...] = (
-    ModelSpec(
-        name="small",
-        family="small",
-        title="a small separator of this project, trained on rendered songs",
-        sample_rate=44100,
-        channels=2,
-        stems=_STEMS,
-        segment_seconds=255 * 1024 / 44100,
-        overlap=0.25,
-        parameters=3_245_056,
-        licence="MIT",
-        source="docs/separation_coreml_small.md",
-        options={"width": 64, "narrow": 128, "digest": ""},
-    ),
     _htdemucs("htdemucs", "Hybrid Transformer Demucs v4", options={"signatures": ["955717e8"]}),
     _htdemucs(
         "htdemucs_ft",
@@ -172,6 +158,20 @@ _SPECS: tuple[ModelSpec, ...] = (
     ),
     *BAND_MODELS,
     *MDX_MODELS,
+    ModelSpec(
+        name="small",
+        family="small",
+        title="a small separator of this project, trained on rendered songs",
+        sample_rate=44100,
+        channels=2,
+        stems=_STEMS,
+        segment_seconds=255 * 1024 / 44100,
+        overlap=0.25,
+        parameters=3_245_056,
+        licence="MIT",
+        source="docs/separation_coreml_small.md",
+        options={"width": 64, "narrow": 128, "digest": ""},
+    ),
 )
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}

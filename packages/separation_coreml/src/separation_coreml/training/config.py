@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from audio_io.errors import ConfigError
 from audio_io.settings import check, setting
+
+# As `stems.sounds` and `families.small` have them.
+_SAMPLE_RATE, _N_FFT, _HOP_LENGTH = 44100, 4096, 1024
 
 
 @dataclass(frozen=True)
@@ -15,11 +19,11 @@ class TrainConfig:
     """
 
     songs: int = setting(375, "rendered songs to learn from", minimum=1)
-    seconds: float = setting(10.0, "length of each", unit="s", minimum=4.0)
+    seconds: float = setting(10.0, "length of each", unit="s", minimum=1.0)
     validation_songs: int = setting(16, "further songs to measure on, with other seeds", minimum=1)
     steps: int = setting(4000, "optimizer steps in all", minimum=1)
     batch_size: int = setting(8, "excerpts a step", minimum=1)
-    frames: int = setting(128, "length of an excerpt", unit="frames", minimum=16, maximum=160)
+    frames: int = setting(128, "length of an excerpt", unit="frames", minimum=1)
     remix: float = setting(
         0.5, "share of excerpts whose stems come from different songs", minimum=0.0, maximum=1.0
     )
@@ -37,6 +41,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        longest = int(self.seconds * _SAMPLE_RATE - _N_FFT) // _HOP_LENGTH + 1
+        if self.frames > longest:
+            raise ConfigError("frames", self.frames, f"at most {longest}, which the songs have")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
