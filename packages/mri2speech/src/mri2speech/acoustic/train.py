@@ -92,6 +92,8 @@ def fit(
     finally:
         if fabric.is_global_zero:
             plot_curves(folder / "curves.png", run.record.history)
+    if progress and fabric.is_global_zero:
+        print(f"wrote {run.best}, {folder / 'curves.png'}", flush=True)
     return run.best
 
 

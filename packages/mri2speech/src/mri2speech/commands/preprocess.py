@@ -19,7 +19,8 @@ Make a data set of films of the vocal tract: frames of 256x256 at the times of t
 
 Films: MP4, MOV, AVI, MKV, WebM, MPEG; arrays (.npy, .npz) [T, H, W]; DICOM files or folders with a series
 (extra dicom). Sound: the file of the same name in --audio-dir (by default beside the film), else the
-film's own sound track. What is written is described in mri2speech.meta; preprocess.png is there to be looked at.
+film's own sound track. Written are samples/<ID>/{mri,mel_db,mask}.npy, wavs, scaler.json, meta.json,
+hifigan_filelists, pairs_ref4_npy/index.npy, report.json, and preprocess.png, to be looked at.
 
 A run that was interrupted goes on where it was. A film that cannot be used is reported, in report.json too,
 and the rest goes on. Exit code: 0; 1 if films were dropped; 2 if none could be used.

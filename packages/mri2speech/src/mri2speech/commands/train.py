@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mri2speech.acoustic.train import fit
 
-    best = fit(
+    fit(
         arguments.data,
         arguments.output_dir,
         config,
@@ -92,7 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
         pretrained=arguments.pretrained,
         backbone_weights=arguments.backbone_weights,
     )
-    print(f"wrote {best}, {arguments.output_dir / 'curves.png'}")
     return 0
 
 

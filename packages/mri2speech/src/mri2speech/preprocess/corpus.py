@@ -16,7 +16,7 @@ from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.figure import draw
 from mri2speech.preprocess.pairs import write_pairs
 from mri2speech.preprocess.sample import SampleTask, current_sample, remove_temporaries
-from mri2speech.preprocess.sources import find_sources
+from mri2speech.preprocess.sources import Source, find_sources
 from mri2speech.preprocess.workers import run_all
 from mri2speech.splits import split
 
@@ -71,16 +71,21 @@ def preprocess(
     target = Path(out_dir)
     remove_temporaries(target)
     sources = find_sources(Path(data_dir), None if audio_dir is None else Path(audio_dir), config)
-    task = SampleTask(target, config, mel)
-    kept = sum(current_sample(source, target, config, mel) is not None for source in sources.found)
-    samples: list[Sample] = []
-    dropped = list(sources.dropped)
-    for source, outcome in run_all(sources.found, task, workers=workers):
+    samples: dict[str, Sample] = {}
+    waiting: list[Source] = []
+    for source in sources.found:
+        if (sample := current_sample(source, target, config, mel)) is not None:
+            samples[source.id] = sample
+        else:
+            waiting.append(source)
+    kept, dropped = len(samples), list(sources.dropped)
+    for source, outcome in run_all(waiting, SampleTask(target, config, mel), workers=workers):
         if isinstance(outcome, Sample):
-            samples.append(outcome)
+            samples[source.id] = outcome
         else:
             dropped.append((source.name, str(outcome)))
-    meta = Meta(tuple(samples), mel, config.image_size, config.ref_frames) if samples else None
+    ordered = tuple(samples[source.id] for source in sources.found if source.id in samples)
+    meta = Meta(ordered, mel, config.image_size, config.ref_frames) if ordered else None
     if meta is not None:
         _write_corpus(target, meta, config)
     report = Report(meta, kept, tuple(sorted(dropped)), tuple(sources.unused_offsets))

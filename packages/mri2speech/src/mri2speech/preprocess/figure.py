@@ -24,7 +24,7 @@ def draw(folder: Path, meta: Meta) -> None:
     rate = meta.mel.frame_rate
     indices = np.linspace(0, len(mri) - 1, _SHOWN + 2).round().astype(int)[1:-1]
     with new_figure(folder / "preprocess.png", width=10.0, height=7.5) as figure:
-        rows = figure.add_gridspec(3, _SHOWN, height_ratios=(1.1, 1.2, 0.9))
+        rows = figure.add_gridspec(3, _SHOWN, height_ratios=(0.8, 1.2, 0.9))
         for column, index in enumerate(indices):
             axes = figure.add_subplot(rows[0, column])
             axes.imshow(np.asarray(mri[index], dtype=np.float32), cmap="gray", vmin=0, vmax=1)
@@ -41,7 +41,7 @@ def draw(folder: Path, meta: Meta) -> None:
         figure.colorbar(image, ax=axes, label="dB", pad=0.01)
         left = figure.add_subplot(rows[2, : _SHOWN // 2])
         seconds = [entry.frames / rate for entry in meta.samples]
-        left.hist(seconds, bins=min(30, max(5, len(seconds))), color=PALETTE[0])
+        left.hist(seconds, bins=min(30, max(5, len(seconds))), color=PALETTE[0], edgecolor="white")
         left.set(
             xlabel="length in s", ylabel="samples", title=f"{len(seconds)} samples, {sum(seconds):.0f} s"
         )

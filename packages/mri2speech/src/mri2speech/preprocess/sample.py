@@ -49,9 +49,8 @@ class SampleTask:
     mel: MelConfig
 
     def __call__(self, source: Source) -> Sample:
-        """The sample of a source, made unless it is there already; see `make_sample`."""
-        kept = current_sample(source, self.out_dir, self.config, self.mel)
-        return kept if kept is not None else make_sample(source, self.out_dir, self.config, self.mel)
+        """See `make_sample`."""
+        return make_sample(source, self.out_dir, self.config, self.mel)
 
 
 def current_sample(source: Source, out_dir: Path, config: PreprocessConfig, mel: MelConfig) -> Sample | None:
