@@ -49,7 +49,7 @@ class Track(Protocol):
 
 @dataclass(frozen=True)
 class FolderTrack:
-    """A folder with `mixture.wav` and a `.wav` for each stem."""
+    """A folder with `mixture.wav` and a `.wav` for each stem; one channel is doubled."""
 
     folder: Path
 
@@ -66,6 +66,8 @@ class FolderTrack:
             FileError: If a stem has another rate or shape than the mixture.
         """
         mixture, rate = audio_io.load(self.folder / _MIXTURE)
+        if len(mixture) > 2:
+            raise FileError(self.folder / _MIXTURE, f"{len(mixture)} channels", "1 or 2")
         stems = {}
         for path in sorted(self.folder.glob("*.wav")):
             if path.name == _MIXTURE or path.name.startswith("."):
@@ -74,8 +76,8 @@ class FolderTrack:
             if (stem.shape, stem_rate) != (mixture.shape, rate):
                 found = f"{stem_rate} Hz and shape {list(stem.shape)}"
                 raise FileError(path, found, f"{rate} Hz and shape {list(mixture.shape)}, as the mixture has")
-            stems[path.stem] = stem
-        return Loaded(mixture, stems, rate)
+            stems[path.stem] = stem.expand(2, -1)
+        return Loaded(mixture.expand(2, -1), stems, rate)
 
 
 @dataclass(frozen=True)
