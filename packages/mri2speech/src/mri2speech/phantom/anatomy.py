@@ -1,9 +1,9 @@
 """Speakers: the parts of the head that do not move, and how they differ from one person to the next.
 
-Coordinates are in millimetres of the reference speaker, x to the front and y up, with the occlusal plane at
-y = 0; a speaker's `scale` turns them into real millimetres. The shapes are our own drawing of an adult head;
-its proportions (pharynx, palate, incisors, tongue circle of radius 20 mm) are those of Mermelstein, "Articulatory
-model for the study of speech production", JASA 53 (1973).
+Coordinates are in millimetres of the reference speaker, x to the front and y up, with the occlusal plane at y
+= 0; a speaker's `scale` turns them into real millimetres. The shapes are our own drawing of an adult head;
+its proportions (pharynx, palate, incisors, tongue circle of radius 20 mm) are those of Mermelstein,
+"Articulatory model for the study of speech production", JASA 53 (1973).
 """
 
 from dataclasses import dataclass

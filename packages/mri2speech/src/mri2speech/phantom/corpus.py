@@ -19,6 +19,7 @@ __all__ = ["ARTICULATORS", "Utterance", "frame_times", "utterance"]
 
 Floats = npt.NDArray[np.float32]
 
+MEL = MelConfig()
 MOMENTS = 3  # per frame, for the blur of movement
 CONTROLS = 16  # values of the area function per mel frame
 VELUM_TUBE = PHARYNX_LINES + 3  # where the nose branches off
@@ -65,9 +66,7 @@ def frame_times(plan: Plan, fps: float) -> npt.NDArray[np.float64]:
     return np.arange(1 + math.floor(plan.duration * fps)) / fps
 
 
-def utterance(
-    plan: Plan, *, fps: float | None = None, size: int = 256, mel: MelConfig = MelConfig()
-) -> Utterance:  # noqa: B008
+def utterance(plan: Plan, *, fps: float | None = None, size: int = 256, mel: MelConfig = MEL) -> Utterance:
     """Film, sound and truth of a plan; the same plan gives the same bytes.
 
     Args:
@@ -101,7 +100,7 @@ def utterance(
     )
 
 
-def speak(plan: Plan, mel: MelConfig = MelConfig()) -> Floats:  # noqa: B008 - frozen
+def speak(plan: Plan, mel: MelConfig = MEL) -> Floats:
     """The sound alone, `[N]`, its greatest sample `plan.peak`; sample 0 is at time 0."""
     count = round(plan.duration * mel.sample_rate)
     moments = math.ceil(plan.duration * mel.frame_rate * CONTROLS) + 2

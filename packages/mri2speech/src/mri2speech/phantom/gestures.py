@@ -131,7 +131,7 @@ def phone_at(plan: Plan, times: npt.ArrayLike) -> tuple[str, ...]:
 def _each(
     spans: Sequence[tuple[Phone, float, float]], name: str, *, shift: bool = False
 ) -> list[tuple[float, float, float]]:
-    rows = []
+    rows: list[tuple[float, float, float]] = []
     for phone, start, end in spans:
         # After an aspirated stop the voice waits for the glottis to close.
         late = ASPIRATION_SECONDS if shift and phone.aspirated else 0.0
@@ -188,7 +188,7 @@ def compose(speaker: Speaker, index: int, seed: int = 0) -> Plan:
             phones.append((consonant, length))
             seconds += length
     segments = (("_", SILENCE_SECONDS), *phones, ("_", SILENCE_SECONDS))
-    # A declining line with an accent or two and a final fall or rise, in semitones around the speaker's pitch.
+    # A declining line with an accent or two and a final fall or rise, in semitones.
     total = sum(length for _, length in segments)
     times = np.linspace(0, total, 7)
     semitones = np.linspace(2.0, -2.5, 7) + rng.uniform(-2.2, 2.2, 7)

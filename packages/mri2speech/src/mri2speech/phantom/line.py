@@ -1,9 +1,9 @@
 """The vocal tract as a transmission line in the time domain.
 
-After Maeda, "A digital simulation method of the vocal-tract system", Speech Communication 1 (1982): every tube is
-a mass and a compliance, the equations are integrated by the trapezoidal rule, and the tridiagonal system of each
-sample is solved exactly, so areas and lengths may differ from tube to tube and change with time. Walls, losses
-and the mouth's radiation are those of `tube`. The nose is a side branch behind the velum.
+After Maeda, "A digital simulation method of the vocal-tract system", Speech Communication 1 (1982): every
+tube is a mass and a compliance, the equations are integrated by the trapezoidal rule, and the tridiagonal
+system of each sample is solved exactly, so areas and lengths may differ from tube to tube and change with
+time. Walls, losses and the mouth's radiation are those of `tube`. The nose is a side branch behind the velum.
 
 The rate is eight times that of the speech: the trapezoidal rule bends a resonance at 4 kHz by 0.6 %.
 """
@@ -27,8 +27,8 @@ Indices = npt.NDArray[np.int64]
 OVERSAMPLING = 8
 GLOTTIS_RESISTANCE = 500.0  # g/(s cm4), what the glottis lets leak back
 UPDATE = 15  # samples between new coefficients
-# From the velum to the nostrils, 11 cm: a smooth rendering of the areas that Dang, Honda & Suzuki, JASA 96 (1994),
-# measured, both sides together. The first tube's area is that of the port.
+# From the velum to the nostrils, 11 cm: a smooth rendering of the areas that Dang, Honda & Suzuki, JASA 96
+# (1994), measured, both sides together. The first tube's area is that of the port.
 NOSE = np.array([0.0, 1.2, 2.2, 3.2, 4.0, 4.2, 3.8, 3.2, 2.6, 2.0, 1.5, 1.1])  # cm2
 NOSE_LENGTH = 11.0 / 12  # cm
 NOSE_LOSS = 5.0  # relative to the mouth: its walls are many
@@ -65,8 +65,8 @@ def simulate(
     return np.asarray(_simulate(area, lengths, port, junction, flow, noise, place, 1.0 / rate))
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
-def _simulate(
+@numba.njit(cache=True)
+def _simulate(  # noqa: PLR0912, PLR0915 - one compiled loop, without calls that would cost its speed
     area: Samples,
     lengths: Samples,
     port: Samples,

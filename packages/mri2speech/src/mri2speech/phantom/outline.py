@@ -1,9 +1,10 @@
 """Articulators to walls, distances along a grid, and the area function.
 
 The tongue is Mermelstein's (1973): a circle for the body with tangents to the root and to a small circle for
-the tip. Every outline is described by where it crosses a semi-polar grid (Heinz & Stevens, 1965; Maeda, 1990):
-horizontal lines in the pharynx, rays from one centre behind the palate, vertical lines to the incisors, then
-the lips. The distances along the lines become areas by the rules of Mermelstein (1973) for each region.
+the tip. Every outline is described by where it crosses a semi-polar grid (Heinz & Stevens, 1965; Maeda,
+1990): horizontal lines in the pharynx, rays from one centre behind the palate, vertical lines to the
+incisors, then the lips. The distances along the lines become areas by the rules of Mermelstein (1973) for
+each region.
 """
 
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Outline:
         articulators: What it was made from, `[T, 9]`.
         speaker: Whose tract it is.
         lateral: Area in cm2 that stays open at the sides of the tongue, `[T]`.
+        groove: Distance in mm that tongue and lower lip keep from the opposite wall, `[T]`.
     """
 
     inner: Points
@@ -51,12 +53,14 @@ class Outline:
     articulators: Points
     speaker: Speaker
     lateral: Points
+    groove: Points
 
     @cached_property
     def lengths(self) -> Points:
         """Length of each tube along the middle of the tract in cm, `[T, S]`."""
         middle = (self.inner + self.outer) / 2
-        return np.linalg.norm(np.diff(middle, axis=1), axis=-1) * self.speaker.scale / 10 + 1e-3
+        along = np.linalg.norm(np.diff(middle, axis=1), axis=-1) * self.speaker.scale / 10
+        return np.asarray(along + 1e-3)
 
     @cached_property
     def area(self) -> Points:
@@ -67,7 +71,7 @@ class Outline:
         area[:, front] = np.maximum(area[:, front], self.lateral[:, None])
         # A tube between two lines: the mean of its ends by their logarithms, so that a closure closes it.
         area = np.sqrt(np.maximum(area[:, 1:], LEAST_AREA) * np.maximum(area[:, :-1], LEAST_AREA))
-        return np.maximum(area, LEAST_AREA)
+        return np.asarray(np.maximum(area, LEAST_AREA))
 
     @property
     def port(self) -> Points:
@@ -109,6 +113,7 @@ def trace(
         articulators=values,
         speaker=speaker,
         lateral=np.broadcast_to(np.asarray(lateral, dtype=np.float64), (count,)),
+        groove=keep,
     )
 
 
@@ -162,7 +167,7 @@ def _raised(points: Points, speaker: Speaker, values: Points) -> Points:
 
 
 def _at_height(lines: Points, heights: Points) -> Points:
-    """x of polylines `[T, P, 2]` that rise in y, at heights `[T, G]`."""
+    """Places along x of polylines `[T, P, 2]` that rise in y, at heights `[T, G]`."""
     return np.stack([np.interp(y, line[:, 1], line[:, 0]) for line, y in zip(lines, heights, strict=True)])
 
 

@@ -1,10 +1,10 @@
 """Targets of the phones, in the coordinates of `outline`, for the reference speaker.
 
 The vowels' targets were found by least squares from a posture that the textbooks give (jaw, place of the
-tongue, lips), so that the tube's resonances are the men's mean formants of Peterson & Barney, "Control methods
-used in a study of the vowels", JASA 24 (1952), Table II; /e/ and /ə/, which are not there, lie between
-their neighbours. `FORMANTS` holds the figures; a test compares. A consonant gives only what it needs (the lips for
-/b/, the tip for /d/), the rest goes on from vowel to vowel (Öhman, JASA 41, 1967).
+tongue, lips), so that the tube's resonances are the men's mean formants of Peterson & Barney, "Control
+methods used in a study of the vowels", JASA 24 (1952), Table II; /e/ and /ə/, which are not there, lie
+between their neighbours. `FORMANTS` holds the figures; a test compares. A consonant gives only what it needs
+(the lips for /b/, the tip for /d/), the rest goes on from vowel to vowel (Öhman, JASA 41, 1967).
 """
 
 from dataclasses import dataclass, field

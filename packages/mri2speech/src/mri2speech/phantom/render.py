@@ -65,7 +65,7 @@ class Painter:
                 out[frame] += self.anatomy(outline, frame * moments + part)
             # The point spread of the sampled k-space, about a pixel wide.
             out[frame] = cv2.GaussianBlur(out[frame], (0, 0), 0.65 * self.size / 256)
-        return out * (self.gain / moments)
+        return np.asarray(out * (self.gain / moments), dtype=np.float32)
 
     def _paint(self, canvas: Frames, patches: list[Patch], *, labels: bool) -> None:
         for patch in patches:

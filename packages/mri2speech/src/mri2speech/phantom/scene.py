@@ -18,7 +18,6 @@ from mri2speech.phantom.outline import (
     PHARYNX_LINES,
     POLAR_LINES,
     Outline,
-    floor_of_mouth,
 )
 
 
@@ -63,19 +62,80 @@ def _curve(points: npt.ArrayLike, *, rounds: int = 3) -> Points:
 
 
 _HEAD = [
-    (-30, 112), (20, 112), (52, 92), (64, 62), (64, 48), (72, 34), (80, 24), (74, 18), (60, 16), (56, 6),
-    (50, -20), (30, -30), (4, -46), (-4, -64), (-6, -90), (-4, -140), (-100, -140), (-98, -90), (-94, -50), (-100, -10),
-    (-112, 30), (-112, 70), (-84, 104),
-]  # fmt: skip
-_BRAIN = [(-30, 104), (18, 104), (46, 86), (56, 62), (48, 50), (20, 46), (-10, 44), (-30, 38), (-46, 26), (-60, 16), (-88, 20),
-          (-102, 40), (-103, 68), (-80, 96)]  # fmt: skip
+    (-30, 112),
+    (20, 112),
+    (52, 92),
+    (64, 62),
+    (64, 48),
+    (72, 34),
+    (80, 24),
+    (74, 18),
+    (60, 16),
+    (56, 6),
+    (50, -20),
+    (30, -30),
+    (4, -46),
+    (-4, -64),
+    (-6, -90),
+    (-4, -140),
+    (-100, -140),
+    (-98, -90),
+    (-94, -50),
+    (-100, -10),
+    (-112, 30),
+    (-112, 70),
+    (-84, 104),
+]
+_BRAIN = [
+    (-30, 104),
+    (18, 104),
+    (46, 86),
+    (56, 62),
+    (48, 50),
+    (20, 46),
+    (-10, 44),
+    (-30, 38),
+    (-46, 26),
+    (-60, 16),
+    (-88, 20),
+    (-102, 40),
+    (-103, 68),
+    (-80, 96),
+]
 _CEREBELLUM = [(-56, 34), (-70, 42), (-92, 34), (-92, 20), (-78, 8), (-62, 10)]
-_BRAINSTEM = [(-34, 44), (-46, 44), (-62, 20), (-72, -10), (-78, -60), (-80, -140), (-70, -140), (-69, -60),
-              (-62, -12), (-48, 16)]  # fmt: skip
+_BRAINSTEM = [
+    (-34, 44),
+    (-46, 44),
+    (-62, 20),
+    (-72, -10),
+    (-78, -60),
+    (-80, -140),
+    (-70, -140),
+    (-69, -60),
+    (-62, -12),
+    (-48, 16),
+]
 _CALLOSUM = [(14, 66), (18, 74), (4, 84), (-26, 86), (-50, 74), (-52, 64), (-44, 66), (-26, 77), (2, 76)]
 _SINUS = [(-14, 46), (-30, 46), (-34, 38), (-26, 32), (-12, 34)]
-_NOSE_AIR = [(62, 24), (44, 27), (10, 28), (-10, 28), (-22, 28), (-34, 22), (-39.5, 8), (-40, -6), (-36, -9), (-28, -6),
-             (-22, 8), (-10, 22), (0, 25), (20, 25), (40, 24), (60, 19), (66, 20)]  # fmt: skip
+_NOSE_AIR = [
+    (62, 24),
+    (44, 27),
+    (10, 28),
+    (-10, 28),
+    (-22, 28),
+    (-34, 22),
+    (-39.5, 8),
+    (-40, -6),
+    (-36, -9),
+    (-28, -6),
+    (-22, 8),
+    (-10, 22),
+    (0, 25),
+    (20, 25),
+    (40, 24),
+    (60, 19),
+    (66, 20),
+]
 _TURBINATE = [(44, 33), (10, 35), (-14, 33), (-20, 29), (-12, 27), (20, 28), (46, 28)]
 _NASAL_CAVITY = [(60, 26), (46, 40), (20, 45), (-8, 42), (-20, 32), (-10, 27), (40, 26)]
 
@@ -123,30 +183,71 @@ def moving(outline: Outline, moment: int) -> list[Patch]:
     glottis = inner[0, 1]
     body_end = PHARYNX_LINES + POLAR_LINES
     lips = body_end + FRONT_LINES
-    front_x = inner[body_end:lips, 0]
     trachea = [(inner[0, 0], glottis), (outer[0, 0], glottis), (-30 - 4, glottis - 70), (-17, glottis - 70)]
     patches = [
-        Patch(Region.JAW, 0.5, _curve(np.array([(18, -22), (48, -16), (56, -30), (55, -38), (44, -44), (14, -38)]) + down)),
-        Patch(Region.JAW, FAT, _curve(np.array([(46, -44), (56, -40), (57, -28), (54, -20), (50, -20), (51, -32), (44, -40)]) + down)),
-        Patch(Region.JAW, BONE, _curve(np.array([(36, -16), (45, -17), (48, -34), (42, -39), (35, -35)]) + down)),
-        Patch(Region.JAW, MARROW, _curve(np.array([(38, -20), (43, -21), (45, -32), (41, -35), (38, -31)]) + down)),
-        Patch(Region.LARYNX, 0.5, _curve([(inner[0, 0], glottis - 8), (inner[0, 0] + 18, glottis - 10),
-                                          (inner[0, 0] + 16, glottis + 16), (inner[3, 0], inner[3, 1])])),
-        Patch(Region.LARYNX, 0.2, _curve([(inner[0, 0] + 9, glottis - 8), (inner[0, 0] + 14, glottis - 8),
-                                          (inner[0, 0] + 12, glottis + 13), (inner[0, 0] + 8, glottis + 10)])),
+        Patch(
+            Region.JAW,
+            0.5,
+            _curve(np.array([(18, -22), (48, -16), (56, -30), (55, -38), (44, -44), (14, -38)]) + down),
+        ),
+        Patch(
+            Region.JAW,
+            FAT,
+            _curve(
+                np.array([(46, -44), (56, -40), (57, -28), (54, -20), (50, -20), (51, -32), (44, -40)]) + down
+            ),
+        ),
+        Patch(
+            Region.JAW, BONE, _curve(np.array([(36, -16), (45, -17), (48, -34), (42, -39), (35, -35)]) + down)
+        ),
+        Patch(
+            Region.JAW,
+            MARROW,
+            _curve(np.array([(38, -20), (43, -21), (45, -32), (41, -35), (38, -31)]) + down),
+        ),
+        Patch(
+            Region.LARYNX,
+            0.5,
+            _curve(
+                [
+                    (inner[0, 0], glottis - 8),
+                    (inner[0, 0] + 18, glottis - 10),
+                    (inner[0, 0] + 16, glottis + 16),
+                    (inner[3, 0], inner[3, 1]),
+                ]
+            ),
+        ),
+        Patch(
+            Region.LARYNX,
+            0.2,
+            _curve(
+                [
+                    (inner[0, 0] + 9, glottis - 8),
+                    (inner[0, 0] + 14, glottis - 8),
+                    (inner[0, 0] + 12, glottis + 13),
+                    (inner[0, 0] + 8, glottis + 10),
+                ]
+            ),
+        ),
         Patch(Region.AIRWAY, AIR, np.array(trachea)),
         # The vocal folds: a thin bright bridge between trachea and pharynx.
-        Patch(Region.LARYNX, 0.6, np.array([(inner[0, 0] + 1, glottis + 1.2), (outer[0, 0] - 1, glottis + 1.2),
-                                            (outer[0, 0] - 1, glottis - 1.2), (inner[0, 0] + 1, glottis - 1.2)])),
-    ]  # fmt: skip
+        Patch(
+            Region.LARYNX,
+            0.6,
+            np.array(
+                [
+                    (inner[0, 0] + 1, glottis + 1.2),
+                    (outer[0, 0] - 1, glottis + 1.2),
+                    (outer[0, 0] - 1, glottis - 1.2),
+                    (inner[0, 0] + 1, glottis - 1.2),
+                ]
+            ),
+        ),
+    ]
     patches += _tongue(inner, body_end, larynx)
-    patches.append(Patch(Region.VELUM, 0.6, _velum(outer, values[7])))
-    floor = floor_of_mouth(outline.articulators[moment : moment + 1], front_x)[0]
-    # Beyond the tongue the inner wall is the floor of the mouth, which goes with the jaw.
-    free = inner[body_end:lips, 1] < floor + 0.8
+    patches.append(Patch(Region.VELUM, 0.6, _velum(outer)))
     airway = np.concatenate([outer[: lips + 3], inner[: lips + 3][::-1]])
     patches.append(Patch(Region.AIRWAY, AIR, airway))
-    del free
     patches += _teeth(down)
     patches += _lips(inner[lips:], outer[lips:], down)
     return patches
@@ -176,8 +277,8 @@ def _tongue(inner: Points, body_end: int, larynx: float) -> list[Patch]:
     ]
 
 
-def _velum(outer: Points, lowered: float) -> Points:
-    """The soft palate: its under-side is the airway's wall; it is thick in the middle and thin at the uvula."""
+def _velum(outer: Points) -> Points:
+    """The soft palate: its under-side is the airway's wall; thick in the middle, thin at the uvula."""
     stop = PHARYNX_LINES + POLAR_LINES
     under = outer[PHARYNX_LINES + 3 : stop + 1]
     step = np.gradient(under, axis=0)
@@ -186,7 +287,6 @@ def _velum(outer: Points, lowered: float) -> Points:
     share = np.linspace(0, 1, len(under))
     thick = 2.5 + 5.5 * np.sin(np.pi * np.clip(share * 0.85 + 0.1, 0, 1))
     upper = under + normal * thick[:, None]
-    del lowered
     return np.concatenate([under, upper[::-1]])
 
 
@@ -206,11 +306,26 @@ def _lips(lower: Points, upper: Points, down: Points) -> list[Patch]:
     edge = lower[-1, 0]
     top, bottom = upper[-1, 1], lower[-1, 1]
     back = INCISOR_X + 3.0
-    above = [(back, top), (edge - 1.0, top), (edge + 1.5, top + 2.0), (edge + 0.5, top + 6.5), (edge - 4, 11.0),
-             (56, 17), (47, 22), (back, 12)]  # fmt: skip
+    above = [
+        (back, top),
+        (edge - 1.0, top),
+        (edge + 1.5, top + 2.0),
+        (edge + 0.5, top + 6.5),
+        (edge - 4, 11.0),
+        (56, 17),
+        (47, 22),
+        (back, 12),
+    ]
     chin = np.array([52.0, -22.0]) + down
-    below = [(back, bottom), (edge - 1.0, bottom), (edge + 1.5, bottom - 2.5), (edge, bottom - 8.0),
-             (chin[0], chin[1]), (chin[0] - 3, chin[1] - 8), (back, bottom - 14)]  # fmt: skip
+    below = [
+        (back, bottom),
+        (edge - 1.0, bottom),
+        (edge + 1.5, bottom - 2.5),
+        (edge, bottom - 8.0),
+        (chin[0], chin[1]),
+        (chin[0] - 3, chin[1] - 8),
+        (back, bottom - 14),
+    ]
     return [
         Patch(Region.LIPS, 0.80, _curve(above, rounds=2)),
         Patch(Region.LIPS, 0.80, _curve(below, rounds=2)),
@@ -234,4 +349,4 @@ def _signed_area(points: Points) -> float:
 
 def _band(line: Points, low: float, high: float) -> Points:
     """The band between two heights above a line."""
-    return np.concatenate([line + (0.0, low), (line + (0.0, high))[::-1]])
+    return np.concatenate([line + np.array([0.0, low]), (line + np.array([0.0, high]))[::-1]])

@@ -54,8 +54,8 @@ def voice_strength(score: Score, area: Samples, port: Samples) -> Samples:
 def excite(score: Score, area: Samples, port: Samples, count: int, rate: float, seed: int) -> Excitation:
     """Excitation of the tract.
 
-    The voice is the pulse of KLGLOTT88 (Klatt & Klatt, JASA 87, 1990), t^2 - t^3 of the open phase; the
-    noise is that of Flanagan & Cherry (1968): it grows with the square of the Reynolds number above a critical one.
+    The voice is the pulse of KLGLOTT88 (Klatt & Klatt, JASA 87, 1990), t^2 - t^3 of the open phase; the noise
+    is that of Flanagan & Cherry (1968): it grows with the square of the Reynolds number above a critical one.
 
     Args:
         score: At K moments.

@@ -2,9 +2,10 @@
 
 Losses and walls are those of Sondhi & Schroeter, "A hybrid time-frequency domain articulatory speech
 synthesizer", IEEE ASSP 35 (1987): yielding walls of a mass, a resistance and a stiffness, and a viscous and a
-thermal loss. The two latter grow with the root of the frequency there; here they have their value at 1 kHz, so
-that the line in the time domain (`line`) is of the same tract. The mouth radiates as a piston in an infinite wall:
-a resistance and a mass in parallel (Flanagan, "Speech Analysis, Synthesis and Perception", 1972).
+thermal loss. The two latter grow with the root of the frequency there; here they have their value at 1 kHz,
+so that the line in the time domain (`line`) is of the same tract. The mouth radiates as a piston in an
+infinite wall: a resistance and a mass in parallel (Flanagan, "Speech Analysis, Synthesis and Perception",
+1972).
 """
 
 import math
@@ -49,7 +50,7 @@ def resonances(
     return np.asarray(_resonances(areas, sizes, float(losses), radiation))
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _denominator(s: complex, area: Areas, lengths: Areas, radiation: bool) -> complex:
     """Flow at the glottis per flow at the lips: zero at the poles of the tract."""
     wall = s * WALL_COUPLING / (s * s + WALL_DAMPING * s + WALL_STIFFNESS)
@@ -71,7 +72,7 @@ def _denominator(s: complex, area: Areas, lengths: Areas, radiation: bool) -> co
     return flow
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _angle(hz: float, area: Areas, lengths: Areas, walls: float, radiation: bool) -> float:
     """Angle by which pressure and flow of the lossless tube turn against each other from lips to glottis.
 
@@ -89,10 +90,10 @@ def _angle(hz: float, area: Areas, lengths: Areas, walls: float, radiation: bool
         if i > 0:
             half_turns = np.round(angle / np.pi) * np.pi
             angle = half_turns + np.arctan(np.tan(angle - half_turns) * area[i - 1] / area[i])
-    return angle
+    return float(angle)
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _resonances(area: Areas, lengths: Areas, losses: float, radiation: bool) -> Areas:
     found = np.empty((len(area), RESONANCES))
     poles = np.zeros(RESONANCES, dtype=np.complex128)
@@ -112,7 +113,7 @@ def _resonances(area: Areas, lengths: Areas, losses: float, radiation: bool) -> 
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _refine(poles: Poles, area: Areas, lengths: Areas, radiation: bool) -> None:
     """Newton steps from the poles of a tract with walls of pure mass to those of the damped one."""
     for k in range(len(poles)):

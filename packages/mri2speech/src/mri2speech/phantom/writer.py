@@ -1,0 +1,138 @@
+"""A corpus of the phantom on disk: films with sound, recordings, and the truth behind both.
+
+    videos/<ID>.avi    FFV1 and 16-bit PCM: the very pixels and samples; `browser` adds an .mp4
+    audio/<ID>.wav     16 bits at 11,413 Hz
+    truth/<ID>.npz     f0, formants, area, lengths, articulators, phones: a row per frame
+    corpus.json        the settings and the speakers
+
+Reference: the folders are those that `mri2speech preprocess` takes.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio_io import save
+from audio_io.atomic import atomic_path, fingerprint, write_json
+from audio_io.errors import FileError
+from audio_io.progress import Progress
+from mri2speech.phantom.anatomy import speaker
+from mri2speech.phantom.config import PhantomConfig
+from mri2speech.phantom.corpus import Utterance, utterance
+from mri2speech.phantom.gestures import Plan, compose
+from mri2speech.video_writer import write_video
+
+TRUTH = ("f0", "formants", "area", "lengths", "articulators")
+# Raised whenever the same settings give another picture or sound.
+VERSION = 1
+
+
+def plans(config: PhantomConfig) -> Iterator[Plan]:
+    """What a corpus of these settings says, utterance by utterance."""
+    for index in range(config.utterances):
+        for number in range(config.speakers):
+            yield compose(speaker(number, config.seed), index, config.seed)
+
+
+def write_corpus(
+    folder: str | Path, config: PhantomConfig | None = None, *, workers: int = 1, browser: bool = False
+) -> list[str]:
+    """Write a corpus, or what of it is missing.
+
+    Args:
+        folder: Where; it may hold the corpus already, whole or in part.
+        config: How much, and how.
+        workers: Processes that render.
+        browser: Whether to write films as H.264 and AAC too, which browsers play.
+
+    Returns:
+        The ids of all utterances.
+
+    Raises:
+        FileError: If the folder holds a corpus with other settings.
+    """
+    config = config or PhantomConfig()
+    root = Path(folder)
+    about = {"settings": asdict(config), "version": VERSION}
+    about["fingerprint"] = fingerprint(about)
+    _check(root / "corpus.json", about)
+    for part in ("videos", "audio", "truth"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    everything = list(plans(config))
+    write_json(
+        root / "corpus.json",
+        {**about, "speakers": [asdict(speaker(n, config.seed)) for n in range(config.speakers)]},
+    )
+    missing = [
+        plan for plan in everything if not all(path.exists() for path in _files(root, plan.id, browser))
+    ]
+    task = partial(_write, root=root, config=config, browser=browser)
+    with Progress("phantom", len(missing), "utterances") as progress:
+        if workers > 1 and len(missing) > 1:
+            with ProcessPoolExecutor(workers) as pool:
+                for _ in pool.map(task, missing):
+                    progress.advance(1)
+        else:
+            for plan in missing:
+                task(plan)
+                progress.advance(1)
+    return [plan.id for plan in everything]
+
+
+def load_truth(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of `truth/<ID>.npz`: float32 of `Utterance`, and `phones` as text.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in (*TRUTH, "phones")}
+    except (OSError, ValueError, KeyError) as error:
+        raise FileError(path, f"no truth of the phantom ({error})", "truth/<ID>.npz of a phantom") from error
+
+
+def _files(root: Path, identity: str, browser: bool) -> list[Path]:
+    files = [root / "videos" / f"{identity}.avi", root / "audio" / f"{identity}.wav"]
+    if browser:
+        files.append(root / "browser" / f"{identity}.mp4")
+    return [*files, root / "truth" / f"{identity}.npz"]
+
+
+def _write(plan: Plan, *, root: Path, config: PhantomConfig, browser: bool) -> None:
+    made = utterance(plan, fps=config.fps, size=config.size)
+    video, audio, *copies, truth = _files(root, plan.id, browser)
+    sound = torch.from_numpy(made.waveform)
+    write_video(video, made.frames, made.fps, waveform=sound, sample_rate=made.sample_rate, lossless=True)
+    save(audio, sound[None], made.sample_rate)
+    for copy in copies:
+        copy.parent.mkdir(exist_ok=True)
+        write_video(copy, made.frames, made.fps, waveform=sound, sample_rate=made.sample_rate)
+    # Last, so that an utterance with its truth is complete.
+    _write_truth(truth, made)
+
+
+def _write_truth(path: Path, made: Utterance) -> None:
+    arrays = {name: getattr(made, name) for name in TRUTH}
+    with atomic_path(path) as temporary, tempfile.TemporaryFile() as buffer:
+        np.savez(buffer, **arrays, phones=np.array(made.phones), fps=made.fps)
+        buffer.seek(0)
+        temporary.write_bytes(buffer.read())
+
+
+def _check(path: Path, about: dict[str, object]) -> None:
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(path, f"not a corpus of the phantom ({error})", "an empty folder or one") from error
+    if found != about["fingerprint"]:
+        raise FileError(path, "a corpus with other settings", "the same settings, or another folder")
