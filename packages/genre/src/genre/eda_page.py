@@ -1,0 +1,211 @@
+"""The survey of a corpus as figures and one web page that needs nothing but a browser."""
+
+import base64
+import contextlib
+import html
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import audio_io
+from audio_io.atomic import write_text
+from audio_io.figures import PALETTE, new_figure
+from genre.config import FeatureConfig
+from genre.eda import SILENT_DB, Kind, Survey, formats, gallery, load_sound, write_measurements
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GALLERY = 3  # tracks of a genre
+_GALLERY_SECONDS = 10.0
+_DYNAMICS_DB = 80.0
+_LEAST_POWER = 1e-2  # of a mel band, that of a tone 74 dB below full scale
+# Those of Linux, macOS and Windows.
+_EAST_ASIAN_FONTS = (
+    "Noto Sans CJK JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic", "Microsoft YaHei",
+    "Malgun Gothic",
+)  # fmt: skip
+
+_KINDS: dict[Kind, str] = {
+    "broken": "Recordings that cannot be used",
+    "mismatch": "Files and labels that do not fit together",
+    "duplicate": "Exact duplicates",
+    "short": "Short recordings (below half of the median)",
+    "silent": "Silent recordings",
+}
+
+_STYLE = """
+:root { color-scheme: light dark; --soft: #595959; --line: #d4d4d4; }
+@media (prefers-color-scheme: dark) { :root { --soft: #a9a9a9; --line: #3d4045; } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem 1.5rem 3rem; }
+h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
+.soft { color: var(--soft); }
+img { background: #fff; height: auto; max-width: 100%; }
+li { overflow-wrap: anywhere; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+"""
+
+
+def write_survey(survey: Survey, features: FeatureConfig, folder: Path) -> list[Path]:
+    """Write `eda.html`, the figures in it, and `recordings.csv`.
+
+    Args:
+        survey: From `genre.eda.survey_corpus`.
+        features: For the mel spectrograms.
+        folder: Where to write.
+
+    Returns:
+        The files.
+    """
+    figures = {
+        "Recordings of each genre": folder / "distribution.png",
+        "Durations and levels": folder / "durations.png",
+        f"Mel spectrograms, the first {_GALLERY_SECONDS:g} s": folder / "gallery.png",
+    }
+    distribution, durations, mels = figures.values()
+    with _all_scripts():
+        plot_distribution(survey, distribution)
+        plot_durations(survey, durations)
+        plot_gallery(survey, features, mels)
+    table, page = folder / "recordings.csv", folder / "eda.html"
+    write_measurements(table, survey)
+    write_text(page, _page(survey, figures))
+    return [page, table, *figures.values()]
+
+
+def plot_distribution(survey: Survey, target: Path) -> None:
+    """How many usable recordings each genre has, and by how many artists if they are known."""
+    counts = survey.counts()
+    total = sum(counts.values())
+    with new_figure(target, width=9.0, height=0.6 + 0.32 * len(counts)) as figure:
+        axes = figure.add_subplot()
+        bars = axes.barh(list(counts), list(counts.values()), color=PALETTE[0])
+        axes.bar_label(bars, [f"{n}  ({n / max(total, 1):.0%})" for n in counts.values()], padding=3)
+        share = total / max(len(counts), 1)
+        axes.axvline(share, color=PALETTE[1], linestyle="--", linewidth=1, zorder=0)
+        axes.set_title(f"{total} usable training recordings; the dashed line is an even share")
+        axes.set_xlim(0, 1.15 * max(*counts.values(), 1))
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+
+
+def plot_durations(survey: Survey, target: Path) -> None:
+    """Durations of all recordings, and their levels by genre."""
+    labels = survey.corpus.labels
+    with new_figure(target, width=10.0, height=max(3.2, 0.8 + 0.3 * len(labels))) as figure:
+        left, right = figure.subplots(1, 2)
+        seconds = [m.seconds for m in survey.measurements if not m.problem]
+        left.hist(seconds, bins=40, color=PALETTE[0])
+        left.set_title("Durations")
+        left.set_xlabel("s")
+        left.set_ylabel("recordings")
+        levels = [
+            [m.rms_db for m in survey.usable(label) if m.peak_db >= SILENT_DB] or [np.nan] for label in labels
+        ]
+        _box(right, levels, list(labels))
+        right.set_title("Levels")
+        right.set_xlabel("RMS, dB of full scale")
+
+
+def _box(axes: "Axes", values: list[list[float]], labels: list[str]) -> None:
+    positions = list(range(1, len(labels) + 1))
+    axes.boxplot(
+        values, positions=positions, orientation="horizontal", widths=0.6,
+        medianprops={"color": PALETTE[1]}, flierprops={"markersize": 3},
+    )  # fmt: skip
+    axes.set_yticks(positions, labels)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+
+
+def plot_gallery(survey: Survey, features: FeatureConfig, target: Path) -> None:
+    """Mel spectrograms of some recordings of each genre, a row each."""
+    labels = survey.corpus.labels
+    with new_figure(target, width=10.0, height=0.6 + 1.15 * len(labels)) as figure:
+        grid = figure.subplots(len(labels), GALLERY, sharex=True, sharey=True, squeeze=False)
+        for row, label in zip(grid, labels, strict=True):
+            tracks = gallery(survey, label, GALLERY)
+            for column, axes in enumerate(row):
+                axes.grid(visible=False)
+                axes.set_facecolor("black" if column < len(tracks) else "none")
+                if column < len(tracks):
+                    _draw_mel(axes, tracks[column].path, features)
+                    # A dollar sign in a file name is no formula.
+                    axes.set_title(tracks[column].path.stem[-40:], fontsize=7, pad=2, parse_math=False)
+            row[0].set_ylabel(label, parse_math=False)
+        for axes in grid[-1]:
+            axes.set_xlabel("s")
+
+
+@contextlib.contextmanager
+def _all_scripts() -> Iterator[None]:
+    """Names of genres and files in the fonts that are here; what none of them has becomes a box."""
+    import matplotlib as mpl
+    from matplotlib.font_manager import fontManager
+
+    here = set(fontManager.get_font_names())
+    families = ["DejaVu Sans", *(font for font in _EAST_ASIAN_FONTS if font in here)]
+    with mpl.rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
+
+
+def _draw_mel(axes: "Axes", path: Path, features: FeatureConfig) -> None:
+    waveform, rate = load_sound(path)
+    mono = waveform[:, : round(_GALLERY_SECONDS * rate)].mean(dim=0)
+    mono = audio_io.resample(mono, rate, features.sample_rate)
+    with torch.inference_mode():
+        mel = audio_io.melspectrogram(
+            mono,
+            features.sample_rate,
+            n_fft=features.n_fft,
+            hop_length=features.hop_length,
+            n_mels=features.n_mels,
+        )
+        # Silence has no loudest value; it is shown as black.
+        reference = max(float(mel.max()), _LEAST_POWER)
+        decibels = audio_io.power_to_db(mel, ref=reference, top_db=None)
+    seconds = decibels.shape[-1] * features.hop_length / features.sample_rate
+    axes.imshow(
+        decibels.numpy(), origin="lower", aspect="auto", interpolation="nearest",
+        extent=(0, seconds, 0, features.n_mels), vmin=-_DYNAMICS_DB, vmax=0,
+    )  # fmt: skip
+    axes.set_xlim(0, _GALLERY_SECONDS)
+
+
+def _page(survey: Survey, figures: dict[str, Path]) -> str:
+    name = html.escape(survey.corpus.root.resolve().name)
+    usable = [m for m in survey.measurements if not m.problem]
+    minutes = sum(m.seconds for m in usable) / 60
+    test = len(survey.corpus.test)
+    about = f"{len(usable)} usable recordings of {len(survey.measurements)}, {minutes:.0f} min"
+    about += f"; {test} are test tracks without labels" if test else ""
+    body = [f"<h1>{name}</h1>", f"<p>{about}.</p>", "<h2>To be looked at</h2>"]
+    if not survey.findings:
+        body.append("<p>Nothing: all files can be read, and none is short, silent or there twice.</p>")
+    for kind, title in _KINDS.items():
+        sentences = [html.escape(f.sentence) for f in survey.findings if f.kind == kind]
+        if sentences:
+            body.append(f"<h3>{title} ({len(sentences)})</h3>")
+            body.append("<ul>" + "".join(f"<li>{sentence}</li>" for sentence in sentences) + "</ul>")
+    for title, path in figures.items():
+        encoded = base64.b64encode(path.read_bytes()).decode("ascii")
+        body.append(f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{encoded}">')
+    rows = "".join(f"<tr><td>{form}</td><td>{count}</td></tr>" for form, count in formats(survey))
+    body.append(f"<h2>Formats</h2>\n<table><tr><th>format</th><th>recordings</th></tr>{rows}</table>")
+    body.append('<p class="soft">Measures of every recording are in recordings.csv.</p>')
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name}: the corpus</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
