@@ -52,7 +52,7 @@ class Variation:
     @property
     def ratio(self) -> float:
         """Factor of frequencies."""
-        return 2.0 ** (self.semitones / 12)
+        return math.exp2(self.semitones / 12)
 
 
 def draw_variation(config: AugmentConfig, features: FeatureConfig, rng: np.random.Generator) -> Variation:

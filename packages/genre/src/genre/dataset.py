@@ -4,8 +4,9 @@ Nothing is drawn from a global state: however the work is spread over processes,
 interrupted, the same epoch sees the same examples in the same order.
 """
 
+import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genre.augment import Variation, draw_variation, mask, vary_power
+from genre.augment import draw_variation, mask, vary_power
 from genre.augment_waveform import vary_waveform
 from genre.config import STEMS, AugmentConfig, FeatureConfig
 from genre.features import Statistics, fit_frames, mel_power, standardise, to_decibels
@@ -124,14 +125,6 @@ def middle_decibels(stems: Stems, track: Track, features: FeatureConfig) -> Tens
     return fit_frames(to_decibels(mel_power(window, features), features.reference), features.frames)
 
 
-def is_augmented(config: AugmentConfig) -> bool:
-    """Whether any example differs from epoch to epoch."""
-    probe = np.random.default_rng(0)
-    certain = Variation()
-    draws = (draw_variation(config, FeatureConfig(), probe) for _ in range(64))
-    return config.augment_mode != "none" and (config.swap_stems > 0 or any(draw != certain for draw in draws))
-
-
 class Order:
     """Batches of keys: another order each epoch, the same for the same seed, and batches of equal size.
 
@@ -166,20 +159,22 @@ class Order:
         self.epoch, self._resumed = epoch, (epoch, batches)
 
     def set_epoch(self, epoch: int) -> None:
-        """What Lightning calls before each epoch."""
+        """Go to another epoch."""
         self.epoch = epoch
 
+    @property
+    def _share(self) -> int:
+        return math.ceil(self.size / self.world_size)
+
     def __len__(self) -> int:
-        share = -(-self.size // self.world_size)
-        return -(-share // self.batch_size)
+        return math.ceil(self._share / self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.arange(self.size)
         if self.is_shuffled:
             np.random.default_rng([self.seed, _ORDER, self.epoch]).shuffle(order)
         # Every process has the same number of tracks; a few are seen twice for it.
-        share = -(-self.size // self.world_size)
-        mine = np.resize(order, share * self.world_size)[self.rank :: self.world_size]
+        mine = np.resize(order, self._share * self.world_size)[self.rank :: self.world_size]
         done = self._resumed[1] if self.epoch == self._resumed[0] else 0
         for batch in np.array_split(mine, len(self))[done:]:
             yield [(self.epoch, int(index)) for index in batch]
@@ -194,7 +189,7 @@ class Loader(DataLoader[Any]):
         self.order = order
         super().__init__(
             dataset,
-            batch_sampler=order,  # type: ignore[arg-type]  # keys are pairs
+            batch_sampler=order,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
@@ -238,6 +233,3 @@ def split_tracks(
         chosen.update(track.id for index in picked for track in groups[names[index]])
     training = [track for track in tracks if track.id not in chosen]
     return training, [track for track in tracks if track.id in chosen]
-
-
-Prepare = Callable[[Tensor], Tensor]

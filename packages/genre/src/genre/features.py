@@ -1,4 +1,4 @@
-"""From four stems to the picture that the network sees: mel spectrograms in dB, padded, standardised, resized.
+"""From four stems to the picture that the network sees: mel spectrograms in dB, standardised and resized.
 
 The mel bands are librosa's (Slaney's scale and norm, Hann window, centred frames); 0 dB is the loudest value
 of each stem or of the four together, and everything 80 dB below it or less is -80 dB. A silent stem is -80 dB

@@ -8,7 +8,6 @@ References: M. Tan and Q. Le, "EfficientNet", 2019; `torchvision.models.efficien
 """
 
 import copy
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, cast
@@ -54,10 +53,10 @@ class GenreNet(nn.Module):
             found = f"{config.frozen_stages}, but {config.backbone} has {len(backbone.features)} stages"
             raise ConfigError("frozen_stages", found, "at most the number of stages")
         self.frozen_stages = config.frozen_stages
-        self.features = cast(nn.Sequential, backbone.features)
+        self.features = cast("nn.Sequential", backbone.features)
         _widen(self.features)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        width = cast(nn.Linear, backbone.classifier[-1]).in_features
+        width = cast("nn.Linear", backbone.classifier[-1]).in_features
         self.head = nn.Sequential(
             nn.Dropout(_DROPOUT[0]),
             nn.Linear(width, HIDDEN),
@@ -68,7 +67,7 @@ class GenreNet(nn.Module):
         self.features[: self.frozen_stages].requires_grad_(False)
         # In a list, so that the folded copy is no part of the state; emptied when weights or device change.
         self._folded: list[nn.Module] = []
-        self.register_load_state_dict_post_hook(_forget_folded)
+        self.register_load_state_dict_post_hook(_forget_folded)  # type: ignore[no-untyped-call]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack the keyword alone
         self.train(self.training)
 
@@ -89,7 +88,7 @@ class GenreNet(nn.Module):
         if not self._folded:
             self._folded.append(_fold(self.features[: self.frozen_stages]))
         with torch.no_grad():
-            return cast(Tensor, self._folded[0](x))
+            return cast("Tensor", self._folded[0](x))
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits of what `freeze` gave.
@@ -98,9 +97,8 @@ class GenreNet(nn.Module):
             - x: `[B, C, H', W']`
             - output: `[B, n_classes]`
         """
-        for stage in self.features[self.frozen_stages :]:
-            x = stage(x)
-        return cast(Tensor, self.head(self.pool(x).flatten(1)))
+        x = self.features[self.frozen_stages :](x)
+        return cast("Tensor", self.head(self.pool(x).flatten(1)))
 
     def plain_forward(self, x: Tensor) -> Tensor:
         """`forward` through the unfolded stages, with gradients for all of them: for export and attribution.
@@ -109,7 +107,7 @@ class GenreNet(nn.Module):
             - x: `[B, 4, H, W]`
             - output: `[B, n_classes]`, logits
         """
-        return cast(Tensor, self.head(self.pool(self.features(x)).flatten(1)))
+        return cast("Tensor", self.head(self.pool(self.features(x)).flatten(1)))
 
     def train(self, mode: bool = True) -> Self:
         """Training mode for all but the frozen stages, whose BatchNorm keeps its statistics."""
@@ -119,19 +117,20 @@ class GenreNet(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._folded.clear()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 def _forget_folded(network: nn.Module, _: object) -> None:
-    cast(GenreNet, network)._folded.clear()
+    cast("GenreNet", network)._folded.clear()
 
 
 def build_network(config: TrainConfig, n_classes: int) -> GenreNet:
     """The network with the weights that the configuration names, before training.
 
     Args:
-        config: With `weights`: `imagenet` (downloaded by torchvision once, its digest checked), `none`, or the
-            path of a state dict of the same torchvision network.
+        config: With `weights`: `imagenet` (downloaded by torchvision once, its digest checked), `none`, or
+            the path of a state dict of the same torchvision network.
         n_classes: Number of genres.
 
     Raises:
@@ -141,12 +140,6 @@ def build_network(config: TrainConfig, n_classes: int) -> GenreNet:
     """
     network = GenreNet(config, n_classes)
     if config.weights == "none":
-        if config.frozen_stages:
-            warnings.warn(
-                f"the {config.frozen_stages} frozen stages keep random weights (weights none); "
-                "--frozen-stages 0 trains all",
-                stacklevel=2,
-            )
         return network
     if config.weights == "imagenet":
         state, source = _imagenet_state(config.backbone), f"ImageNet weights of {config.backbone}"
@@ -176,14 +169,14 @@ def widened(weight: Tensor) -> Tensor:
 
 
 def _widen(features: nn.Sequential) -> None:
-    block = cast(nn.Sequential, features[0])
-    old = cast(nn.Conv2d, block[0])
+    block = cast("nn.Sequential", features[0])
+    old = cast("nn.Conv2d", block[0])
     new = nn.Conv2d(
         len(STEMS),
         old.out_channels,
-        cast(Any, old.kernel_size),
-        cast(Any, old.stride),
-        cast(Any, old.padding),
+        cast("Any", old.kernel_size),
+        cast("Any", old.stride),
+        cast("Any", old.padding),
         bias=old.bias is not None,
     )
     with torch.no_grad():
@@ -192,7 +185,7 @@ def _widen(features: nn.Sequential) -> None:
 
 
 def _backbone(name: str) -> Any:  # noqa: ANN401 - torchvision's class has no typed attributes
-    from torchvision import models
+    from torchvision import models  # type: ignore[import-untyped]
 
     known = [entry for entry in models.list_models() if entry.startswith("efficientnet_")]
     if name not in known:
@@ -214,7 +207,9 @@ def _imagenet_state(name: str) -> dict[str, Tensor]:
             f"put {weights.url} there, or use --weights none or a path"
         ) from error
     except RuntimeError as error:
-        raise FileError(folder / file, "another digest than its name says", "the file at " + weights.url) from error
+        raise FileError(
+            folder / file, "another digest than its name says", "the file at " + weights.url
+        ) from error
 
 
 def _file_state(path: Path) -> dict[str, Tensor]:
@@ -223,7 +218,9 @@ def _file_state(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise FileError(path, "no file", "imagenet, none, or a file of torchvision weights") from error
     except Exception as error:  # the kinds that a damaged file raises are many
-        raise FileError(path, f"no weights ({type(error).__name__})", "a state dict of torchvision") from error
+        raise FileError(
+            path, f"no weights ({type(error).__name__})", "a state dict of torchvision"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise FileError(path, "something else than a state dict", "a state dict of torchvision")
     return state
@@ -238,4 +235,5 @@ def _fold(stages: nn.Module) -> nn.Module:
             if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(child, following))
                 setattr(module, str(int(name) + 1), nn.Identity())
-    return folded.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # see above
+    folded.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # see above
+    return folded

@@ -1,10 +1,28 @@
 """Settings of one training run, of prediction and of export that are not the network's. Free of torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from audio_io.errors import ConfigError
 from audio_io.settings import check, setting
+from genre.config import AugmentConfig, FeatureConfig, SeparationConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the result of a training depends on, besides the tracks; the tables of a TOML file.
+
+    Attributes:
+        features: How stems become pictures.
+        separation: How recordings become stems.
+        augment: How training pictures are varied.
+        train: How the network is trained.
+    """
+
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    separation: SeparationConfig = field(default_factory=SeparationConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 @dataclass(frozen=True)
@@ -20,7 +38,8 @@ class RunConfig:
     )
     resume: bool = setting(True, "go on with the folder's checkpoint if it has one")
     cache_frozen: bool = setting(
-        True, "compute what the frozen stages give once for tracks that are not augmented, and keep it on disk"
+        True,
+        "compute what the frozen stages give once for tracks that are not augmented, and keep it on disk",
     )
     devices: int = setting(1, "devices a node", minimum=1)
     nodes: int = setting(1, "nodes", minimum=1)
