@@ -98,12 +98,12 @@ def evaluate(
         raise ConfigError("against", ", ".join(names), "models of different names")
     everything = [*methods, *(Method(name) for name in names[len(methods) :])]
     jobs = [(place, track) for place in range(len(everything)) for track in tracks]
-    scores: dict[tuple[int, str], list[Score]] = {}
+    scores: list[list[Score]] = [[] for _ in jobs]
     with Progress("evaluate", len(jobs), "songs") as progress:
-        for (place, track), result in _results(everything, jobs, config):
-            scores[place, track.name] = result
+        for index, result in _results(everything, jobs, config):
+            scores[index] = result
             progress.advance(1)
-    ordered = [score for place, track in jobs for score in scores[place, track.name]]
+    ordered = [score for result in scores for score in result]
     return Evaluation(title, tuple(names), tuple(track.name for track in tracks), ordered)
 
 
@@ -135,18 +135,18 @@ class _Worker:
 
 def _results(
     methods: Sequence[Method], jobs: Sequence[_Job], config: EvaluateConfig
-) -> Iterator[tuple[_Job, list[Score]]]:
+) -> Iterator[tuple[int, list[Score]]]:
     if config.workers == 1:
         _Worker.start(methods, torch.get_num_threads(), with_filters=config.bss_eval)
-        for job in jobs:
-            yield job, _Worker.score(*job)
+        for index, job in enumerate(jobs):
+            yield index, _Worker.score(*job)
         _Worker.engine = None
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // config.workers)
     start = functools.partial(_Worker.start, methods, threads, with_filters=config.bss_eval)
     with ProcessPoolExecutor(config.workers, context, start) as pool:
-        futures = {pool.submit(_Worker.score, *job): job for job in jobs}
+        futures = {pool.submit(_Worker.score, *job): index for index, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
