@@ -128,6 +128,15 @@ def test_the_table_joins_by_path_and_lists_its_faults(tmp_path):
     assert read_corpus(tmp_path / "tracks.csv") == corpus
 
 
+def test_training_and_test_tracks_of_one_name_have_their_own_ids(tmp_path):
+    contest(tmp_path)
+    sound(tmp_path / "train_sound_1/test_0.au")
+    with (tmp_path / "train_master.csv").open("a") as file:
+        file.write("test_0.au,0\n")
+    corpus = read_corpus(tmp_path)
+    assert len({track.id for track in (*corpus.tracks, *corpus.test)}) == 5
+
+
 def test_accents_match_whichever_way_they_are_written(tmp_path):
     contest(tmp_path)
     sound(tmp_path / "train_sound_1" / unicodedata.normalize("NFD", "é.au"))

@@ -115,6 +115,15 @@ def test_batches_of_segments_give_the_same(repo):
     torch.testing.assert_close(four.separate(mixture), one.separate(mixture), rtol=0, atol=2e-6)
 
 
+def test_too_little_memory_is_one_sentence(repo, monkeypatch):
+    def forward(self, mix):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    monkeypatch.setattr(HTDemucs, "forward", forward)
+    with pytest.raises(ConfigError, match="batch_size: found 1 segments, more than the memory of cpu holds"):
+        separator(repo).separate(music(SEGMENT))
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.05, 0.25, 0.6])
 def test_segments_cover_everything_with_the_overlap_and_none_to_spare(overlap):
     for length in (1, 99, 100, 101, 175, 176, 1000, 12345):

@@ -224,6 +224,7 @@ def test_several_processes_fill_one_cache_and_make_each_track_once(songs, cache,
     assert [cache.state(track, thorough=True) for track in songs] == ["ok"] * 3
 
 
+@pytest.mark.slow  # each process imports torch
 def test_jobs_work_side_by_side_and_report_faults(songs, cache, tmp_path):
     (tmp_path / "rock/song 1/drums.wav").write_bytes(b"")
     summary = cache.fill(songs, jobs=2)

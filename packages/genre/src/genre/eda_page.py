@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GALLERY = 3  # tracks of a genre
 _GALLERY_SECONDS = 10.0
 _DYNAMICS_DB = 80.0
-_LEAST_POWER = 1e-2  # of a mel band, that of a tone 74 dB below full scale
+_LEAST_POWER = 1e-2  # of a mel band: about a tone 60 dB below full scale
 # Those of Linux, macOS and Windows.
 _EAST_ASIAN_FONTS = (
     "Noto Sans CJK JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic", "Microsoft YaHei",

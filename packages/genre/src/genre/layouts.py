@@ -245,11 +245,13 @@ def _read_contest(root: Path) -> Corpus:
             for name, path in test.items()
             if name not in set(wanted)
         )
+    labelled = [(path, *entry) for path, entry in entries.items()]
+    tracks = _make_tracks(root, [*labelled, *((test[name], None, None) for name in wanted)], by_name=True)
     return Corpus(
         root,
-        _make_tracks(root, [(path, *entry) for path, entry in entries.items()], by_name=True),
+        tracks[: len(labelled)],
         tuple(names[identifier] for identifier in order),
-        _make_tracks(root, [(test[name], None, None) for name in wanted], by_name=True),
+        tracks[len(labelled) :],
         tuple(problems),
         tuple(order),
         sample_submit,

@@ -224,12 +224,20 @@ class DemucsSeparator:
         for first in range(0, len(starts), self.batch_size):
             batch = starts[first : first + self.batch_size]
             windows = torch.stack([_window(mixture, start - left, width) for start in batch])
-            output = network(windows.to(self.device)).mean(dim=2).cpu()[..., left : left + used]
+            output = self._run(network, windows).mean(dim=2).cpu()[..., left : left + used]
             for start, sources in zip(batch, output, strict=True):
                 total[:, start : start + used] += weight * sources
                 weight_sum[start : start + used] += weight
             tick()
         return total / weight_sum
+
+    def _run(self, network: Any, windows: Tensor) -> Tensor:  # noqa: ANN401 - as above
+        try:
+            output: Tensor = network(windows.to(self.device))
+        except torch.OutOfMemoryError as error:
+            found = f"{len(windows)} segments, more than the memory of {self.device} holds"
+            raise ConfigError("batch_size", found, "fewer at once, or the CPU") from error
+        return output
 
 
 def load_mixture(path: Path, sample_rate: int, channels: int) -> Tensor:

@@ -8,6 +8,7 @@ loses the track it was at and nothing else; the next one takes over its lock.
 import glob
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -97,13 +98,18 @@ class StemCache:
         return Path(self.config.separation_cache_dir)
 
     @cached_property
+    def separator(self) -> str:
+        """What the stems depend on; see `genre.separate.separator_identity`."""
+        return separator_identity(self.config)
+
+    @cached_property
     def settings(self) -> str:
         """Fingerprint of the format, the separator with its weights, and the sample rate.
 
         Raises:
             ConfigError: If the separator's model does not exist.
         """
-        return fingerprint([FORMAT, separator_identity(self.config), self.features.sample_rate])
+        return fingerprint([FORMAT, self.separator, self.features.sample_rate])
 
     def path(self, track: Track) -> Path:
         """The file of a track, whether it is there or not."""
@@ -275,7 +281,7 @@ class StemCache:
                     return Fault(track.id, track.path.as_posix(), str(error))
                 meta = {
                     "settings": self.settings,
-                    "separator": separator_identity(self.config),
+                    "separator": self.separator,
                     "sample_rate": self.features.sample_rate,
                     "source": source,
                 }
@@ -338,6 +344,8 @@ def _pool(cache: StemCache, device: str, batch_size: int, jobs: int) -> Iterator
 
 def _start_worker(cache: StemCache, device: str, batch_size: int, threads: int) -> None:
     global _pool_state  # noqa: PLW0603 - what a pool's initializer leaves for its tasks
+    # Ctrl-C reaches the parent too, which lets the tracks in work be finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     separator = open_separator(cache.config, cache.features, device=device, batch_size=batch_size)
     _pool_state = (cache, separator)
