@@ -13,9 +13,11 @@ from demucs.htdemucs import HTDemucs
 
 import audio_io
 from audio_io.errors import AudioError, ConfigError, FileError
+from genre.cli import main
 from genre.config import STEMS, FeatureConfig, SeparationConfig
 from genre.demucs_models import WeightsNotFoundError, load_demucs
 from genre.separate import open_separator, segment_starts, separator_identity
+from genre.stem_archive import open_archive
 
 RATE = 8000
 SEGMENT = 4000
@@ -265,3 +267,18 @@ def test_weights_that_are_damaged_or_run_code_are_refused(tmp_path):
     save_model(tmp_path, "aaaa", training_args=print)
     with pytest.raises(FileError, match="found a file that cannot be read as weights"):
         load_demucs(config)
+
+
+def test_the_command_separates_a_folder_and_notices_other_weights(repo, tmp_path, capsys):
+    audio_io.save(tmp_path / "data/rock/a.wav", music(RATE), RATE)
+    cache = tmp_path / "cache"
+    arguments = ["separate", str(tmp_path / "data"), "--separation-cache-dir", str(cache), "--device", "cpu"]
+    arguments += ["--separation-repo", str(repo), "--sample-rate", "4000", "--separation-model"]
+    assert main([*arguments, "aaaa"]) == 0
+    assert "1 tracks ready (1 separated now; before: 1 missing)" in capsys.readouterr().out
+    first = open_archive(cache / "rock__a.npz").read()
+    wanted = separator(repo, "aaaa", rate=4000)(tmp_path / "data/rock/a.wav").numpy()
+    assert abs(first - wanted).max() <= abs(wanted).max() / 32767
+    assert main([*arguments, "bbbb"]) == 0
+    assert "(1 separated now; before: 1 stale)" in capsys.readouterr().out
+    assert abs(open_archive(cache / "rock__a.npz").read() - first).max() > 1e-3
