@@ -21,7 +21,7 @@ class TrainConfig:
     songs: int = setting(375, "rendered songs to learn from", minimum=1)
     seconds: float = setting(10.0, "length of each", unit="s", minimum=1.0)
     validation_songs: int = setting(16, "further songs to measure on, with other seeds", minimum=1)
-    steps: int = setting(4000, "optimizer steps in all", minimum=1)
+    steps: int = setting(2600, "optimizer steps in all", minimum=1)
     batch_size: int = setting(8, "excerpts a step", minimum=1)
     frames: int = setting(128, "length of an excerpt", unit="frames", minimum=1)
     remix: float = setting(
@@ -30,7 +30,7 @@ class TrainConfig:
     learning_rate: float = setting(2e-3, "highest learning rate of AdamW", minimum=0.0)
     weight_decay: float = setting(1e-2, "weight decay of AdamW", minimum=0.0)
     warmup_steps: int = setting(100, "steps of rising learning rate", minimum=0)
-    decay_steps: int = setting(1500, "last steps, in which the learning rate falls to 0", minimum=0)
+    decay_steps: int = setting(900, "last steps, in which the learning rate falls to 0", minimum=0)
     average: float = setting(0.995, "share of the averaged weights that a step keeps", minimum=0, maximum=1)
     clip: float = setting(5.0, "greatest norm of the gradient", minimum=0.0)
     precision: Literal["float32", "bfloat16"] = setting(
