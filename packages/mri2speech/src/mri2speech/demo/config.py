@@ -1,0 +1,86 @@
+"""Settings of the demo. Free of torch and numpy, for the command line's help.
+
+They are for a few minutes on two cores of a CPU. The brief's figures, for days on a GPU, are the defaults of
+`mri2speech.acoustic.config`.
+"""
+
+from dataclasses import dataclass, replace
+
+from audio_io.errors import ConfigError
+from mri2speech.acoustic.config import AcousticConfig, FitConfig, LossConfig
+from mri2speech.phantom.config import PhantomConfig
+from mri2speech.preprocess.config import PreprocessConfig
+
+OUTPUT_DIR = "mri2speech_demo"
+_LEAST_UTTERANCES = 10
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The settings of every stage.
+
+    Attributes:
+        phantom: Who speaks, and how much; a tenth of the utterances is kept for the test.
+        strangers: Speakers of whom the model sees nothing; of another seed than `phantom`.
+        preprocess: How films become samples.
+        acoustic: What is trained.
+        loss: What is minimised.
+        training: How.
+        shown: Utterances with sound and heat maps on the page.
+
+    Raises:
+        ConfigError: If there are too few utterances to keep a tenth, or the strangers are none.
+    """
+
+    phantom: PhantomConfig
+    strangers: PhantomConfig
+    preprocess: PreprocessConfig
+    acoustic: AcousticConfig
+    loss: LossConfig
+    training: FitConfig
+    shown: int
+
+    def __post_init__(self) -> None:
+        count = self.phantom.speakers * self.phantom.utterances
+        if count < _LEAST_UTTERANCES:
+            raise ConfigError("utterances", f"{count} in all", f"at least {_LEAST_UTTERANCES}")
+        if self.strangers.seed == self.phantom.seed:
+            raise ConfigError("strangers", f"seed {self.strangers.seed}", "another seed than the phantom's")
+
+
+# Half precision keeps 256x256 frames of a quarter of an hour below 2 GB.
+_PREPROCESS = PreprocessConfig(dtype="float16", pairs="none")
+_ACOUSTIC = AcousticConfig(backbone="regnetx_002", stage=-2, image_size=64, hidden=192, dropout=0.2)
+_LOSS = LossConfig(ramp_steps=500)
+_TRAINING = FitConfig(
+    mode="sequence",
+    split="utterance",
+    batch_size=4,
+    workers=0,
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    lr_patience=1,
+    max_epochs=16,
+    save_every=25,
+    precision="fp32",
+)
+
+FULL = DemoConfig(
+    phantom=PhantomConfig(speakers=8, utterances=30, seed=0),
+    strangers=PhantomConfig(speakers=3, utterances=4, seed=1),
+    preprocess=_PREPROCESS,
+    acoustic=_ACOUSTIC,
+    loss=_LOSS,
+    training=_TRAINING,
+    shown=4,
+)
+# Only shows that every stage works: the model hardly learns anything in a minute.
+QUICK = DemoConfig(
+    phantom=PhantomConfig(speakers=2, utterances=12, seed=0),
+    strangers=PhantomConfig(speakers=1, utterances=2, seed=1),
+    preprocess=_PREPROCESS,
+    acoustic=_ACOUSTIC,
+    loss=_LOSS,
+    training=replace(_TRAINING, max_epochs=4),
+    shown=2,
+)
