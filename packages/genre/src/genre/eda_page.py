@@ -98,7 +98,7 @@ def plot_distribution(survey: Survey, target: Path) -> None:
 
 
 def plot_durations(survey: Survey, target: Path) -> None:
-    """Durations of all recordings, and their levels by genre."""
+    """Durations of all recordings, and by genre the levels of those that are not silent."""
     labels = survey.corpus.labels
     with new_figure(target, width=10.0, height=max(3.2, 0.8 + 0.3 * len(labels))) as figure:
         left, right = figure.subplots(1, 2)
