@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import signal
@@ -10,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+import audio_io
 from audio_io.errors import ConfigError
 from genre import checkpoint as checkpoints
-from genre.config import AugmentConfig, FeatureConfig, TrainConfig
+from genre.cli import main
+from genre.config import STEMS, AugmentConfig, FeatureConfig, TrainConfig
 from genre.dataset import Order, Pictures, split_tracks
 from genre.features import Statistics
 from genre.layouts import Track
 from genre.run_config import RunConfig, Settings
+from genre.settings_file import add_settings, read_settings
 from genre.train import fit, largest_batch
 from genre.train_callbacks import cosine_rate, is_exhausted
 
@@ -279,3 +283,53 @@ def test_a_damaged_checkpoint_is_named(complete, tmp_path):
     with pytest.raises(Exception, match=r"checkpoint\.pth: found a file that cannot be read"):
         run_fit(tmp_path)
     assert json.loads((complete[0] / "run.json").read_text())["labels"] == list(LABELS)
+
+
+def test_options_come_before_the_file_and_the_file_before_the_defaults(tmp_path):
+    (tmp_path / "run.toml").write_text("[train]\nepochs = 7\nlr = 1\n[augment]\naugment_add_noise = false\n")
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    # 50 is the default, and yet comes before the file.
+    found = read_settings(parser.parse_args(["--epochs", "50", "--config", str(tmp_path / "run.toml")]))
+    assert (found.train.epochs, found.train.lr, found.train.weight_decay) == (50, 1.0, 1e-4)
+    assert not found.augment.augment_add_noise
+    assert read_settings(parser.parse_args([])) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train]\nepoch = 7", "epoch: found in"),
+        ("[training]\nepochs = 7", "training: found in"),
+        ("[train]\nepochs = 7.5", "epochs: found 7.5, expected a whole number"),
+        ("[train]\nuse_amp = 1", "use_amp: found 1, expected true or false"),
+        ("[train]\nlr = -1.0", "lr: found -1.0, expected at least 0.0"),
+        ("train = ", "no TOML"),
+    ],
+)
+def test_a_bad_settings_file_is_one_sentence(tmp_path, capsys, text, message):
+    (tmp_path / "run.toml").write_text(text)
+    arguments = ["train", str(tmp_path), "-o", str(tmp_path / "out"), "--config", str(tmp_path / "run.toml")]
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_trains_on_a_folder_of_stems(tmp_path, capsys):
+    stems = Tones()
+    for track in TRACKS:
+        folder = tmp_path / "songs" / track.label / track.id
+        folder.mkdir(parents=True)
+        for name, samples in zip(STEMS, stems.read(track), strict=True):
+            audio_io.save(folder / f"{name}.wav", torch.from_numpy(samples)[None], 22050)
+    (tmp_path / "songs" / "low" / "broken.wav").write_bytes(b"")
+    out = tmp_path / "run"
+    options = {"separator": "stems", "separation-cache-dir": tmp_path / "cache", "duration": 1, "n-mels": 32}
+    options |= {"image": "native", "backbone": "efficientnet_b0", "weights": "none", "frozen-stages": 0}
+    options |= {"batch-size": 6, "epochs": 1, "num-workers": 1, "test-size": 0.2, "device": "cpu"}
+    flat = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    assert main(["train", str(tmp_path / "songs"), "-o", str(out), *flat]) == 0
+    assert "best    epoch 1 of 1" in capsys.readouterr().out
+    log = (out / "train_log.txt").read_text()
+    assert "10 tracks to learn from, 2 for validation, 2 genres" in log
+    assert "left out:" in log
+    assert checkpoints.load(out / "best_model.pth").separation.separator == "stems"

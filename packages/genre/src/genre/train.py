@@ -246,7 +246,7 @@ def fit(
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
         accelerator={"cuda": "gpu"}.get(where.type, where.type),
-        devices=[where.index] if where.index is not None and run.devices == 1 else run.devices,
+        devices=[where.index or 0] if where.type == "cuda" and run.devices == 1 else run.devices,
         num_nodes=run.nodes,
         strategy=run.strategy,
         precision="16-mixed" if config.use_amp and where.type == "cuda" else "32-true",

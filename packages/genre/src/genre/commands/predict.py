@@ -1,0 +1,124 @@
+"""`genre predict`: the genres of recordings, or the file to hand in for a contest."""
+
+import argparse
+import csv
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from audio_io.errors import ConfigError
+from audio_io.settings import add_arguments, from_arguments
+from genre.commands.parsers import Commands
+from genre.run_config import PredictConfig, Settings
+from genre.settings_file import add_settings, read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genre.predict import Prediction, Predictor
+
+DESCRIPTION = """\
+Probabilities of genres, the mean over windows that overlap and cover the whole recording.
+
+FILE is a recording, a folder of ready-made stems (vocals.wav, drums.wav, bass.wav, other.wav) or a folder
+below which all recordings are taken. Nothing is needed but the checkpoint: it knows how its training tracks
+were separated (--separator and its like override that) and scaled.
+
+With --submit, FILE is the folder of a contest; its test tracks are predicted, in the order and the form of
+its sample_submit."""
+
+
+def add_command(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "predict",
+        help="the genres of recordings",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="the checkpoint, such as best_model.pth")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of recordings")
+    parser.add_argument(
+        "--submit", action="store_true", help="FILE is a contest's folder: predict its test tracks"
+    )
+    parser.add_argument("-o", "--output", metavar="CSV", help="table to write (with --submit: submit.csv)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="INT",
+        help="processes that separate for --submit (default: 1)",
+    )
+    add_arguments(parser, PredictConfig, title="windows")
+    add_settings(parser, "separation")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`genre predict`."""
+    if arguments.submit and len(arguments.files) > 1:
+        raise ConfigError("submit", f"{len(arguments.files)} folders", "the folder of one contest")
+    config = from_arguments(PredictConfig, arguments)
+
+    from genre import checkpoint as checkpoints
+    from genre.predict import Predictor
+
+    checkpoint = checkpoints.load(arguments.model)
+    separation = read_settings(arguments, Settings(separation=checkpoint.separation)).separation
+    predictor = Predictor(checkpoint, config, device=arguments.device, separation=separation)
+    return _submit(arguments, predictor) if arguments.submit else _predict(arguments, predictor)
+
+
+def _submit(arguments: argparse.Namespace, predictor: "Predictor") -> int:
+    from genre.layouts import read_corpus
+    from genre.submit import submit
+
+    corpus = read_corpus(arguments.files[0], "contest")
+    target = arguments.output or "submit.csv"
+    problems = submit(predictor, corpus, target, jobs=arguments.jobs)
+    for problem in problems:
+        print(f"left as in the example: {problem}", file=sys.stderr)
+    print(f"wrote   {target}, {len(corpus.test) - len(problems)} of {len(corpus.test)} test tracks predicted")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace, predictor: "Predictor") -> int:
+    from audio_io.errors import AudioError
+    from audio_io.progress import Progress
+    from genre.predict import find_recordings, predict_all
+
+    recordings = find_recordings(arguments.files)
+    predictions: list[tuple[Path, Prediction]] = []
+    errors: list[AudioError] = []
+    with Progress("predict", len(recordings), "recordings") as progress:
+        for path, outcome in predict_all(predictor, recordings):
+            progress.advance(1)
+            if isinstance(outcome, AudioError):
+                errors.append(outcome)
+                continue
+            predictions.append((path, outcome))
+            best = outcome.probabilities.argsort()[::-1][:3]
+            shown = ", ".join(f"{outcome.labels[i]} {outcome.probabilities[i]:.3f}" for i in best)
+            print(f"{path}: {shown} ({len(outcome.starts)} windows)")
+    if arguments.output and predictions:
+        _write_table(arguments.output, predictions)
+        print(f"wrote   {arguments.output}")
+    if errors and not predictions:
+        raise errors[0]
+    for error in errors:
+        print(f"left out: {error}", file=sys.stderr)
+    return 0
+
+
+def _write_table(target: str, predictions: "list[tuple[Path, Prediction]]") -> None:
+    from audio_io.atomic import write_text
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "windows", *predictions[0][1].labels])
+    for path, prediction in predictions:
+        shares = [f"{value:.6f}" for value in prediction.probabilities]
+        writer.writerow([path.as_posix(), prediction.label, len(prediction.starts), *shares])
+    write_text(target, text.getvalue())

@@ -1,0 +1,60 @@
+"""From a corpus to a trained network: stems, split, training."""
+
+from pathlib import Path
+
+from audio_io.errors import ConfigError
+from genre.dataset import split_tracks
+from genre.layouts import Corpus
+from genre.run_config import RunConfig, Settings
+from genre.stem_cache import StemCache
+from genre.train import FitResult, fit
+from genre.train_callbacks import LOG, Log
+
+
+def train_corpus(
+    corpus: Corpus,
+    out: str | Path,
+    settings: Settings,
+    *,
+    run: RunConfig | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+) -> FitResult:
+    """Separate what is not separated yet, keep a share of the tracks for validation, and train on the rest.
+
+    Tracks that cannot be used, and mismatches of the corpus, go to the log.
+
+    Args:
+        corpus: From `genre.layouts.read_corpus`.
+        out: Folder of the run.
+        settings: What the result depends on.
+        run: What else can be chosen; the defaults if None.
+        device: See `audio_io.cli.pick_device`.
+        jobs: Processes that separate side by side.
+
+    Raises:
+        ConfigError: If the tracks are too few to split, or a setting cannot be used.
+        UserError: As `genre.stem_cache.StemCache.fill` and `genre.train.fit` do.
+    """
+    run = RunConfig() if run is None else run
+    log = Log(Path(out) / LOG)
+    log.path.parent.mkdir(parents=True, exist_ok=True)
+    for problem in corpus.problems:
+        log.say(f"note: {problem}")
+    cache = StemCache(settings.separation, settings.features)
+    summary = cache.fill(corpus.tracks, device=device, jobs=jobs)
+    for fault in summary.faults:
+        log.say(f"left out: {fault.problem}")
+    log.say(f"{cache.folder}: {summary.text()}")
+    by_artist = run.split == "artist"
+    if by_artist and not all(track.artist for track in summary.ready):
+        raise ConfigError("split", "tracks without artist", "a column artist in tracks.csv, or split random")
+    share, seed = settings.train.test_size, settings.train.seed
+    training, validation = split_tracks(summary.ready, share, seed, by_artist=by_artist)
+    learnt = {track.label for track in training}
+    if missing := [label for label in corpus.labels if label not in learnt]:
+        raise ConfigError("tracks", f"none of {missing[0]!r} to learn from", "at least two of each genre")
+    log.say(
+        f"{len(training)} tracks to learn from, {len(validation)} for validation, {len(corpus.labels)} genres"
+    )
+    return fit(training, validation, corpus.labels, cache, out, settings, run=run, device=device)
