@@ -123,8 +123,8 @@ def test_masks_are_of_the_size_and_range_of_frames(tmp_path):
     with pytest.raises(FileError, match=r"mask.png: found a mask of shape 16x16, expected .* of 256x256 pix"):
         load_mask(tmp_path / "mask.png", 256)
     np.save(tmp_path / "mask.npy", mask)
-    with pytest.raises(FileError, match="found values from 0 to 255, expected a mask of 16x16 pixels, 0 to 1"):
+    with pytest.raises(FileError, match=r"found values from 0 to 255, expected a mask of 16x16 pixels"):
         load_mask(tmp_path / "mask.npy", SIZE)
     (tmp_path / "mask.png").write_text("no picture")
-    with pytest.raises(FileError, match="mask.png: found no picture"):
+    with pytest.raises(FileError, match=r"mask\.png: found no picture"):
         load_mask(tmp_path / "mask.png", SIZE)

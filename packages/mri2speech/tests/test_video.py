@@ -105,7 +105,7 @@ def test_odd_sizes_are_made_even_and_half_a_film_is_never_left(tmp_path):
 
     with pytest.raises(ConfigError, match=r"frames: found frame 1 of shape \[14, 17\]"):
         write_video(tmp_path / "broken.mp4", broken(), 25)
-    with pytest.raises(ConfigError, match="path: found suffix '.avi'"):
+    with pytest.raises(ConfigError, match=r"path: found suffix '\.avi'"):
         write_video(tmp_path / "broken.avi", broken(), 25)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.mkv"]
 
@@ -124,7 +124,7 @@ def test_arrays_are_films_when_they_say_when_their_frames_show(tmp_path, frames)
     bad = frames.astype(np.float32)
     bad[7, 3, 3] = np.nan
     np.save(tmp_path / "nan.npy", bad)
-    with pytest.raises(VideoError, match="nan.npy: found NaN or infinity in frame 7, expected finite"):
+    with pytest.raises(VideoError, match=r"nan\.npy: found NaN or infinity in frame 7, expected finite"):
         open_video(tmp_path / "nan.npy", fps=25).load()
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object))
     with pytest.raises(VideoError, match="an array that cannot be read"):
@@ -141,7 +141,7 @@ def test_what_is_no_film_is_refused_by_its_name(tmp_path, frames):
     (tmp_path / "empty.mov").write_bytes(b"")
     with pytest.raises(VideoError, match="an empty file"):
         open_video(tmp_path / "empty.mov")
-    with pytest.raises(VideoError, match="gone.mp4: found no such file"):
+    with pytest.raises(VideoError, match=r"gone\.mp4: found no such file"):
         open_video(tmp_path / "gone.mp4")
     audio_io.save(tmp_path / "sound.wav", torch.zeros(100), 8000)
     (tmp_path / "sound.wav").rename(tmp_path / "sound.mp4")
@@ -155,7 +155,7 @@ def test_what_is_no_film_is_refused_by_its_name(tmp_path, frames):
     with pytest.raises(VideoError, match="a file with audio track and no pictures, expected a film"):
         open_video(tmp_path / "song.mp4")
     write_video(tmp_path / "short.mp4", frames[:3], 25)
-    with pytest.raises(VideoError, match="short.mp4: found 3 frames, expected at least 4"):
+    with pytest.raises(VideoError, match=r"short\.mp4: found 3 frames, expected at least 4"):
         open_video(tmp_path / "short.mp4")
     for suffix in (".mp4", ".mkv"):
         whole = tmp_path / f"whole{suffix}"
@@ -173,7 +173,8 @@ def write_dicom(path, frames, **tags):
 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", generate_uid()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
     data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     data.Rows, data.Columns = frames.shape[-2:]
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -212,5 +213,5 @@ def test_dicom_films_and_series_are_read(tmp_path, frames, monkeypatch):
     with pytest.raises(VideoError, match=r"fake.dcm: found no DICOM file"):
         open_video(tmp_path / "fake.dcm")
     monkeypatch.setattr(dicom.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileError, match="pydicom is not installed, expected the extra: uv run .* dicom"):
+    with pytest.raises(FileError, match=r"pydicom is not installed, expected the extra: uv run .* dicom"):
         open_video(tmp_path / "film.dcm")

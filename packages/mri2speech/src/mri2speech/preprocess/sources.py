@@ -67,7 +67,9 @@ def find_sources(data_dir: Path, audio_dir: Path | None, config: PreprocessConfi
         ConfigError: If there is no such folder or no film in it.
         FileError: If the table of offsets cannot be read.
     """
-    films = _films(data_dir)
+    if not data_dir.is_dir():
+        raise ConfigError("data_dir", data_dir, "a folder with films")
+    films = find_films(data_dir)
     if not films:
         kinds = ", ".join(sorted(VIDEO_EXTENSIONS))
         raise ConfigError("data_dir", f"no film in {data_dir}", f"a folder with at least one ({kinds})")
@@ -106,10 +108,13 @@ def find_sources(data_dir: Path, audio_dir: Path | None, config: PreprocessConfi
     return sources
 
 
-def _films(root: Path) -> list[Path]:
-    """Film files, and folders with a DICOM series, sorted by the parts of their path."""
+def find_films(root: Path) -> list[Path]:
+    """Film files below a folder, and folders with a DICOM series, sorted by the parts of their path.
+
+    Anything but a folder is taken for a film.
+    """
     if not root.is_dir():
-        raise ConfigError("data_dir", root, "a folder with films")
+        return [root]
     films: list[Path] = []
     for parent, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]

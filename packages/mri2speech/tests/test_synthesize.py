@@ -1,0 +1,204 @@
+import numpy as np
+import pytest
+import torch
+
+from audio_io import load
+from audio_io.errors import ConfigError, FileError
+from mri2speech.acoustic import checkpoint
+from mri2speech.acoustic.config import AcousticConfig
+from mri2speech.acoustic.model import AcousticModel
+from mri2speech.cli import main
+from mri2speech.config import MelConfig
+from mri2speech.features import Scaler, mel_log
+from mri2speech.onnx_export import OnnxSynthesizer, export
+from mri2speech.phantom.anatomy import speaker
+from mri2speech.phantom.corpus import utterance
+from mri2speech.phantom.gestures import compose
+from mri2speech.preprocess.config import PreprocessConfig
+from mri2speech.preprocess.frames import load_frames
+from mri2speech.streaming import SpeechStream
+from mri2speech.synthesize import VOCODER_FRAMES, Synthesizer, receptive_frames
+from mri2speech.video_writer import write_video
+from mri2speech.vocoder.checkpoint import save_generator
+from mri2speech.vocoder.config import VocoderConfig
+from mri2speech.vocoder.generator import Generator
+
+SCALER = Scaler(-50.0, 20.0, MelConfig())
+
+
+def acoustic(**changes):
+    torch.manual_seed(0)
+    settings = {"backbone": "mobilenetv3_small_050", "image_size": 64, "hidden": 24, **changes}
+    return AcousticModel(AcousticConfig(**settings)).eval()
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(1)
+    made = Generator(VocoderConfig(upsample_initial_channel=32)).eval()
+    # Fresh weights are so small that a mistake of a sample would not show.
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if name.endswith("original0"):
+                parameter.mul_(6.0)
+    return made.remove_weight_norm()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    made = utterance(compose(speaker(0), 0))
+    path = tmp_path_factory.mktemp("film") / "phrase.mp4"
+    write_video(path, made.frames[:40], made.fps, crf=0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, generator):
+    folder = tmp_path_factory.mktemp("models")
+    checkpoint.save(folder / "best.pt", acoustic(), SCALER)
+    save_generator(folder / "g_00000001", generator)
+    return folder
+
+
+def test_portions_of_the_vocoder_are_the_whole(generator):
+    synthesizer = Synthesizer(acoustic(), SCALER, generator)
+    mels = -50 + 20 * torch.randn(64, 2 * VOCODER_FRAMES + 37, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = generator(mel_log(mels)[None])[0, 0]
+    found = synthesizer.vocode(mels)
+    assert whole.std() > 1e-3
+    assert found.shape == (mels.shape[1] * 420,)
+    assert (found - whole).abs().max() < 1e-5 * whole.abs().max()
+
+
+def test_the_reach_of_the_vocoder_is_no_shorter_than_it_is(generator):
+    reach = receptive_frames(generator.config)
+    mels = torch.randn(1, 64, 4 * reach + 1, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    middle = 2 * reach
+    generator(mels)[0, 0, middle * 420 : (middle + 1) * 420].square().sum().backward()
+    touched = mels.grad[0].abs().sum(0).nonzero()[:, 0]
+    assert middle - reach <= int(touched.min())
+    assert int(touched.max()) <= middle + reach
+    # Nor is it much longer, which would be waste and latency.
+    assert reach - 4 <= int(touched.max()) - middle
+
+
+def test_the_film_is_prepared_as_for_training(film, generator):
+    model = acoustic()
+    synthesizer = Synthesizer(model, SCALER, generator)
+    frames, times = load_frames(film, PreprocessConfig(), MelConfig())
+    with torch.inference_mode():
+        expected = SCALER.denormalise(model(torch.from_numpy(frames)[None])[0]).T
+    speech = synthesizer.film(film)
+    torch.testing.assert_close(speech.mel_db, expected, rtol=1e-4, atol=1e-3)
+    assert speech.mel_db.shape == (64, len(times))
+    assert speech.waveform.shape == (len(times) * 420,)
+    assert speech.real_time_factor > 0
+    torch.testing.assert_close(synthesizer.speech(frames), speech.waveform, rtol=1e-3, atol=1e-4)
+
+
+def test_a_uni_directional_stream_is_the_whole_film(generator):
+    model = acoustic(bidirectional=False)
+    frames = torch.rand(60, 64, 64, generator=torch.Generator().manual_seed(2))
+    offline = Synthesizer(model, SCALER, generator).speech(frames)
+    stream = SpeechStream(model, SCALER, generator, block=3)
+    parts, waits = [], []
+    for index, frame in enumerate(frames):
+        parts.append(stream.push(frame))
+        waits.append((index + 1) * 420 - sum(len(part) for part in parts))
+    parts.append(stream.finish())
+    torch.testing.assert_close(torch.cat(parts), offline, rtol=1e-4, atol=1e-5)
+    # What is promised about the wait, in samples.
+    assert max(waits[20:]) <= (stream.latency.acoustic + stream.latency.vocoder) * 420
+    assert stream.latency.acoustic == 0
+    assert stream.latency.milliseconds == pytest.approx(1000 * (stream.reach + 2) / 27.174, rel=1e-3)
+
+
+def test_a_bidirectional_stream_comes_closer_the_longer_it_waits(generator):
+    model = acoustic()
+    frames = torch.rand(50, 64, 64, generator=torch.Generator().manual_seed(3))
+    offline = Synthesizer(model, SCALER, generator).speech(frames)
+    errors = []
+    for look_ahead in (0, 3, 50):
+        stream = SpeechStream(model, SCALER, generator, look_ahead=look_ahead)
+        found = torch.cat([*(stream.push(frame) for frame in frames), stream.finish()])
+        assert found.shape == offline.shape
+        errors.append(float((found - offline).square().mean().sqrt()))
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-5
+    with pytest.raises(ConfigError, match="look_ahead: found -1"):
+        SpeechStream(model, SCALER, generator, look_ahead=-1)
+
+
+def test_onnx_runtime_says_the_same(tmp_path, generator):
+    model = acoustic()
+    reports = export(tmp_path, model=model, scaler=SCALER, generator=generator)
+    assert [report.path.name for report in reports] == ["acoustic.onnx", "vocoder.onnx"]
+    assert all(report.difference < 1e-4 for report in reports)
+    runtime = OnnxSynthesizer(tmp_path)
+    assert runtime.mel_config == MelConfig()
+    frames = torch.rand(31, 256, 256, generator=torch.Generator().manual_seed(4))
+    expected = Synthesizer(model, SCALER, generator)
+    torch.testing.assert_close(runtime.mel(frames.numpy()), expected.mel(frames), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(runtime.speech(frames.numpy()), expected.speech(frames), rtol=1e-3, atol=1e-3)
+    (tmp_path / "acoustic.onnx").write_bytes(b"no model")
+    with pytest.raises(FileError, match=r"acoustic.onnx: found no model for ONNX Runtime"):
+        OnnxSynthesizer(tmp_path)
+    with pytest.raises(FileError, match="no such file"):
+        OnnxSynthesizer(tmp_path / "none")
+
+
+def test_the_command_writes_speech_and_picture(tmp_path, film, models, capsys):
+    arguments = ["synthesize", str(film), "--acoustic", str(models / "best.pt"), "--device", "cpu"]
+    arguments += ["--vocoder", str(models / "g_00000001")]
+    assert main([*arguments, "-o", str(tmp_path)]) == 0
+    assert "s of speech at" in capsys.readouterr().out
+    waveform, rate = load(tmp_path / "phrase.wav")
+    assert rate == 11413
+    frames, _ = load_frames(film, PreprocessConfig(), MelConfig())
+    assert waveform.shape[-1] == len(frames) * 420
+    assert (tmp_path / "phrase.png").stat().st_size > 20_000
+
+
+def test_every_checkpoint_gets_its_folder(tmp_path, film, models):
+    arguments = ["synthesize", str(film), "--every-checkpoint", str(models), "--device", "cpu"]
+    assert (
+        main(
+            [
+                *arguments,
+                "--acoustic",
+                str(models / "best.pt"),
+                "--vocoder",
+                "griffin-lim",
+                "-o",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
+    assert (tmp_path / "g_00000001" / "phrase.wav").is_file()
+    assert (tmp_path / "best" / "phrase.wav").is_file()
+
+
+def test_what_does_not_fit_is_said_in_a_sentence(tmp_path, film, models, generator, capsys):
+    other = Generator(VocoderConfig(upsample_initial_channel=16, preemphasis=0.0)).eval()
+    save_generator(tmp_path / "g_00000002", other)
+    arguments = ["synthesize", str(film), "--acoustic", str(models / "best.pt"), "-o", str(tmp_path / "o")]
+    assert main([*arguments, "--vocoder", str(tmp_path / "g_00000002")]) == 2
+    error = capsys.readouterr().err
+    assert "g_00000002: found a vocoder of preemphasis = 0.0, expected preemphasis = 0.97" in error
+    assert main(["synthesize", str(film), "-o", str(tmp_path / "o")]) == 2
+    assert "acoustic: found none" in capsys.readouterr().err
+    Scaler(0.0, 1.0, MelConfig(n_mels=80)).save(tmp_path / "scaler.json")
+    assert main([*arguments, "--vocoder", "griffin-lim", "--scaler", str(tmp_path / "scaler.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    # One film that cannot be used does not stop the others.
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mp4").write_bytes(b"no film")
+    np.save(tmp_path / "films" / "b.npy", np.random.default_rng(0).integers(0, 255, (12, 64, 64), np.uint8))
+    arguments[1] = str(tmp_path / "films")
+    arguments += ["--vocoder", str(models / "g_00000001"), "--fps", "27.17"]
+    assert main(arguments) == 1
+    assert "a.mp4: found" in capsys.readouterr().err
+    assert (tmp_path / "o" / "b.wav").is_file()
+    assert not (tmp_path / "o" / "a.wav").exists()
