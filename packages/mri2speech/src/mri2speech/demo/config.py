@@ -66,8 +66,8 @@ _TRAINING = FitConfig(
 )
 
 FULL = DemoConfig(
-    phantom=PhantomConfig(speakers=8, utterances=30, seed=0),
-    strangers=PhantomConfig(speakers=3, utterances=4, seed=1),
+    phantom=PhantomConfig(speakers=4, utterances=50, seed=0),
+    strangers=PhantomConfig(speakers=2, utterances=4, seed=1),
     preprocess=_PREPROCESS,
     acoustic=_ACOUSTIC,
     loss=_LOSS,

@@ -22,6 +22,7 @@ from mri2speech.acoustic.config import AcousticConfig, FitConfig, LossConfig
 from mri2speech.acoustic.model import AcousticModel
 from mri2speech.acoustic.train import fit
 from mri2speech.demo.config import FULL, DemoConfig
+from mri2speech.demo.films import write_films
 from mri2speech.demo.judge import Spoken, mean_formants, speak, summary
 from mri2speech.demo.maps import FORMANT_BANDS, formant_maps
 from mri2speech.demo.page import draw_formants, write_page, write_speech
@@ -29,7 +30,6 @@ from mri2speech.demo.voice import load_voice
 from mri2speech.features import Scaler
 from mri2speech.meta import Meta
 from mri2speech.phantom.config import PhantomConfig
-from mri2speech.phantom.writer import write_corpus
 from mri2speech.preprocess.corpus import preprocess
 from mri2speech.splits import Split
 
@@ -109,7 +109,7 @@ def _say(number: str, text: str) -> None:
 def _films(
     folder: Path, corpus: str, data: str, phantom: PhantomConfig, config: DemoConfig, workers: int
 ) -> Path:
-    write_corpus(folder / corpus, phantom, workers=workers)
+    write_films(folder / corpus, phantom, workers=workers)
     report = preprocess(
         folder / corpus / "videos",
         folder / data,
