@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from audio_io import cli
-from mri2speech.commands import export, gradcam, phantom, preprocess, synthesize, vocoder
+from mri2speech.commands import evaluate, export, gradcam, phantom, preprocess, synthesize, vocoder
 from mri2speech.commands import train as train_command
 
 DESCRIPTION = "Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform."
 # In the order in which a corpus is worked on.
-COMMANDS: tuple[Any, ...] = (phantom, preprocess, train_command, vocoder, synthesize, gradcam, export)
+COMMANDS: tuple[Any, ...] = (phantom, preprocess, train_command, vocoder, synthesize, gradcam, evaluate, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,15 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 import audio_io
 from audio_io.atomic import write_text
-from audio_io.figures import new_figure
+from audio_io.figures import PALETTE, new_figure
 from mri2speech.config import MelConfig
+from mri2speech.features import band_centres
 
 _HEADS = {
     "vocoder": "vocoder",
@@ -49,31 +52,54 @@ def write_page(
         recordings: The sounds of each recording, its own first.
         config: Of their mels.
     """
-    body = [_table(table)]
+    body = [table_html(table, _HEADS)]
     for name, sounds in recordings.items():
         top = float(sounds[0].mel.max())
-        figures = "\n".join(_figure(sound, top, config) for sound in sounds)
+        figures = "\n".join(sound_html(sound, top, config) for sound in sounds)
         body.append(f'<h2>{html.escape(name)}</h2>\n<div class="row">\n{figures}\n</div>')
+    write_html(path, f"{len(table)} vocoders on the same mels", body)
+
+
+def write_html(path: str | Path, title: str, body: Sequence[str]) -> None:
+    """Write a page of parts that are HTML already."""
     template = resources.files("mri2speech.vocoder").joinpath("page.html").read_text(encoding="utf-8")
-    title = f"{len(table)} vocoders on the same mels"
-    write_text(path, Template(template).substitute(title=title, body="\n".join(body)))
+    write_text(path, Template(template).substitute(title=html.escape(title), body="\n".join(body)))
 
 
-def _table(rows: Sequence[Mapping[str, str | int | float]]) -> str:
-    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS.values())
+def table_html(rows: Sequence[Mapping[str, str | int | float]], heads_of: Mapping[str, str]) -> str:
+    """A table of rows.
+
+    Args:
+        rows: A value for each key of `heads_of`.
+        heads_of: Heads of the columns.
+    """
+    heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in heads_of.values())
     lines = []
     for row in rows:
         cells = (
             f"<td>{row[key]:.3f}</td>"
             if isinstance(row[key], float)
             else f"<td>{html.escape(str(row[key]))}</td>"
-            for key in _HEADS
+            for key in heads_of
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><thead><tr>{heads}</tr></thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table>"
 
 
-def _figure(sound: Sound, top: float, config: MelConfig) -> str:
+def sound_html(
+    sound: Sound, top: float, config: MelConfig, lines: Sequence[npt.NDArray[np.float64]] = ()
+) -> str:
+    """A player with the mel above it, both within the text.
+
+    Args:
+        sound: What is shown and played.
+        top: Level in dB of the brightest colour.
+        config: Of the mel.
+        lines: Frequencies in Hz, a value per frame, drawn over the mel.
+
+    Shape:
+        - each of lines: `[T]`
+    """
     with tempfile.TemporaryDirectory() as folder:
         wav, png = Path(folder) / "sound.wav", Path(folder) / "mel.png"
         audio_io.save(wav, sound.waveform[None].clamp(-1, 1), config.sample_rate)
@@ -88,6 +114,11 @@ def _figure(sound: Sound, top: float, config: MelConfig) -> str:
                 vmax=top,
                 extent=(0, seconds, 0, config.n_mels),
             )
+            centres = band_centres(config).numpy()
+            for number, line in enumerate(lines):
+                bands = np.interp(line, centres, np.arange(config.n_mels)) + 0.5
+                times = (np.arange(len(line)) + 0.5) / config.frame_rate
+                axis.plot(times, np.where(np.isfinite(line), bands, np.nan), color=PALETTE[number + 1])
             axis.grid(visible=False)
             axis.set(xlabel="s", ylabel="mel band")
         return (

@@ -1,0 +1,109 @@
+import base64
+import csv
+import json
+import re
+
+import pytest
+import torch
+
+from audio_io import info
+from audio_io.errors import ConfigError, FileError
+from mri2speech.acoustic import checkpoint
+from mri2speech.acoustic.config import AcousticConfig
+from mri2speech.acoustic.model import AcousticModel
+from mri2speech.cli import main
+from mri2speech.dataset import SequenceDataset
+from mri2speech.evaluate.config import EvaluateConfig
+from mri2speech.evaluate.runner import evaluate
+from mri2speech.features import Scaler
+from mri2speech.meta import Meta
+from mri2speech.phantom.config import PhantomConfig
+from mri2speech.phantom.writer import write_corpus
+from mri2speech.preprocess.config import PreprocessConfig
+from mri2speech.preprocess.corpus import preprocess
+from mri2speech.splits import split
+from mri2speech.synthesize import Synthesizer
+from mri2speech.vocoder.checkpoint import save_generator
+from mri2speech.vocoder.config import VocoderConfig
+from mri2speech.vocoder.generator import Generator
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaluate")
+    write_corpus(root / "phantom", PhantomConfig(speakers=3, utterances=1, size=64))
+    preprocess(
+        root / "phantom" / "videos", root / "data", PreprocessConfig(), audio_dir=root / "phantom" / "audio"
+    )
+    return root
+
+
+class Knowing(torch.nn.Module):
+    """An acoustic model that knows the answer: the frames of an utterance lead to its own mels."""
+
+    def __init__(self, films):
+        super().__init__()
+        self.answers = {float(films[i]["mri"].sum()): films[i]["mel"] for i in range(len(films))}
+        self.total = 0.0
+
+    def encode(self, frames):
+        self.total += float(frames.sum(dtype=torch.float64))
+        return frames.flatten(1)
+
+    def sequence(self, pooled):
+        key = min(self.answers, key=lambda total: abs(total - self.total))
+        self.total = 0.0
+        return self.answers[key][None]
+
+
+def test_a_model_that_knows_the_answer_is_as_good_as_the_copy(corpus):
+    films = SequenceDataset(corpus / "data")
+    synthesizer = Synthesizer(Knowing(films), Scaler.load(corpus / "data" / "scaler.json"), None)
+    result = evaluate(
+        corpus / "data", synthesizer, EvaluateConfig(players=1), truth=corpus / "phantom" / "truth"
+    )
+    means = result.means
+    assert means["predicted"]["mel_all_db"] < 1e-3
+    assert means["predicted"]["mcd_db"] == pytest.approx(means["copy"]["mcd_db"], rel=0.02)
+    # Griffin-Lim keeps the formants of the mels; the mean knows none.
+    assert means["predicted"]["f1_rmse_hz"] < 90
+    assert means["predicted"]["f2_rmse_hz"] < 250
+    assert means["mean"]["f2_rmse_hz"] > 400
+    assert means["mean"]["mel_all_db"] > 8
+    assert means["predicted"]["stoi"] > 0.6
+    assert means["predicted"]["voicing_error"] < 0.35
+    assert set(result.shown) == {films.meta.samples[0].id}
+
+
+def test_the_command_writes_a_page_with_players_that_play(corpus, tmp_path, capsys):
+    torch.manual_seed(0)
+    config = AcousticConfig(backbone="mobilenetv3_small_050", image_size=64, hidden=8)
+    checkpoint.save(tmp_path / "best.pt", AcousticModel(config), Scaler.load(corpus / "data" / "scaler.json"))
+    save_generator(tmp_path / "g_00000001", Generator(VocoderConfig(upsample_initial_channel=16)).eval())
+    parts = split(Meta.load(corpus / "data"), "utterance", unit="utterances")
+    parts.save(tmp_path / "split.json")
+    arguments = ["evaluate", "--data", str(corpus / "data"), "--acoustic", str(tmp_path / "best.pt")]
+    arguments += ["--vocoder", str(tmp_path / "g_00000001"), "--device", "cpu", "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--truth", str(corpus / "phantom" / "truth")]) == 0
+    printed = capsys.readouterr().out
+    assert "Speech read off the film has F1 within" in printed
+    page = (tmp_path / "out" / "index.html").read_text()
+    players = re.findall(r'src="data:audio/wav;base64,([^"]+)"', page)
+    assert len(players) == 4 * len(parts.test)
+    sound = tmp_path / "a.wav"
+    sound.write_bytes(base64.b64decode(players[0]))
+    assert info(sound).sample_rate == 11413
+    rows = list(csv.DictReader((tmp_path / "out" / "metrics.csv").open()))
+    assert {row["voice"] for row in rows} == {"predicted", "copy", "griffin-lim", "mean"}
+    means = json.loads((tmp_path / "out" / "metrics.json").read_text())["means"]
+    assert means["predicted"]["real_time_factor"] > 0
+
+
+def test_what_does_not_fit_is_named(corpus, tmp_path):
+    films = SequenceDataset(corpus / "data")
+    synthesizer = Synthesizer(Knowing(films), Scaler.load(corpus / "data" / "scaler.json"), None)
+    split(films.meta, "utterance", unit="windows").save(tmp_path / "split.json")
+    with pytest.raises(ConfigError, match=r"split: found .* of windows, expected one of whole utterances"):
+        evaluate(corpus / "data", synthesizer, split=tmp_path / "split.json")
+    with pytest.raises(FileError, match="no truth of the phantom"):
+        evaluate(corpus / "data", synthesizer, truth=tmp_path)
