@@ -50,7 +50,7 @@ class DemoConfig:
 
 # Half precision keeps 256x256 frames of a quarter of an hour below 2 GB.
 _PREPROCESS = PreprocessConfig(dtype="float16", pairs="none")
-_ACOUSTIC = AcousticConfig(backbone="regnetx_002", stage=-2, image_size=64, hidden=192, dropout=0.2)
+_ACOUSTIC = AcousticConfig(backbone="test_resnet", image_size=64, hidden=192, dropout=0.2)
 _LOSS = LossConfig(ramp_steps=500)
 _TRAINING = FitConfig(
     mode="sequence",
@@ -59,14 +59,14 @@ _TRAINING = FitConfig(
     workers=0,
     learning_rate=2e-3,
     weight_decay=1e-2,
-    lr_patience=1,
-    max_epochs=16,
+    lr_patience=0,
+    max_epochs=22,
     save_every=25,
     precision="fp32",
 )
 
 FULL = DemoConfig(
-    phantom=PhantomConfig(speakers=4, utterances=50, seed=0),
+    phantom=PhantomConfig(speakers=4, utterances=40, seed=0),
     strangers=PhantomConfig(speakers=2, utterances=4, seed=1),
     preprocess=_PREPROCESS,
     acoustic=_ACOUSTIC,

@@ -21,7 +21,7 @@ from mri2speech.dataset import SequenceDataset
 from mri2speech.demo import formants
 from mri2speech.demo.voice import Voice
 from mri2speech.features import Scaler
-from mri2speech.meta import Meta, Sample, sample_folder
+from mri2speech.meta import Sample, sample_folder
 from mri2speech.phantom.phones import VOWELS
 from mri2speech.phantom.writer import load_truth
 
@@ -49,12 +49,20 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """Means over the training utterances: F1 and F2 of voiced frames in Hz, `[2]`; mel in dB, `[n_mels]`."""
+
+    formants: Hertz
+    mel: Tensor
+
+
+@dataclass(frozen=True)
 class Spoken:
     """An utterance as the model speaks it.
 
     Shape:
         - frames: `[T, H, W]`, mapped
-        - mel, true_mel: `[n_mels, T]` in dB
+        - mel, true_mel: `[n_mels, T]` in dB; mean_mel, the baseline's: `[n_mels, 1]`
         - speech, recording: `[N]`
         - each of found: `[T, 2]` in Hz, NaN where not voiced
     """
@@ -67,6 +75,7 @@ class Spoken:
     speech: Tensor
     recording: Tensor
     found: dict[str, Hertz]
+    mean_mel: Tensor
 
 
 def read_truth(corpus: Path, data: Path, sample: Sample) -> Truth:
@@ -84,10 +93,13 @@ def read_truth(corpus: Path, data: Path, sample: Sample) -> Truth:
     return Truth(np.asarray(resonances[:, :2], dtype=np.float64), voiced, voiced & np.isin(phones, VOWELS))
 
 
-def mean_formants(corpus: Path, data: Path, meta: Meta, chosen: Sequence[int]) -> Hertz:
-    """Mean F1 and F2 of the voiced frames of some utterances, `[2]`."""
-    truths = [read_truth(corpus, data, meta.samples[number]) for number in chosen]
-    return np.asarray(np.concatenate([truth.formants[truth.voiced] for truth in truths]).mean(axis=0))
+def baseline(corpus: Path, data: Path, chosen: Sequence[int]) -> Baseline:
+    """The guess that is always the mean of some utterances."""
+    utterances = SequenceDataset(data)
+    truths = [read_truth(corpus, data, utterances.meta.samples[number]) for number in chosen]
+    resonances = np.concatenate([truth.formants[truth.voiced] for truth in truths])
+    mels = torch.cat([utterances[number]["mel"] for number in chosen])
+    return Baseline(resonances.mean(axis=0), utterances.scaler.denormalise(mels.mean(dim=0)))
 
 
 def speak(
@@ -97,7 +109,7 @@ def speak(
     model: AcousticModel,
     scaler: Scaler,
     voice: Voice,
-    mean: Hertz,
+    mean: Baseline,
 ) -> list[Spoken]:
     """Let the model speak some utterances and find their formants.
 
@@ -108,7 +120,7 @@ def speak(
         model: In evaluation mode.
         scaler: The model's.
         voice: The vocoder.
-        mean: F1 and F2 of the baseline, `[2]`.
+        mean: The baseline.
     """
     utterances = SequenceDataset(data, scaler=scaler)
     config = utterances.meta.mel
@@ -125,10 +137,12 @@ def speak(
                 "recording": formants.of_waveform(recording.numpy(), truth.voiced, config),
                 "speech": formants.of_waveform(speech.numpy(), truth.voiced, config),
                 "mel": formants.of_mel(mel, truth.voiced, config),
-                "mean": np.broadcast_to(mean, truth.formants.shape),
+                "mean": np.broadcast_to(mean.formants, truth.formants.shape),
             }
             true_mel = scaler.denormalise(item["mel"]).T
-            spoken.append(Spoken(sample, truth, item["mri"], mel, true_mel, speech, recording, found))
+            spoken.append(
+                Spoken(sample, truth, item["mri"], mel, true_mel, speech, recording, found, mean.mel[:, None])
+            )
             progress.advance(1)
     return spoken
 
@@ -136,8 +150,8 @@ def speak(
 def summary(spoken: Sequence[Spoken]) -> dict[str, float]:
     """Root mean square errors in Hz: `speech/vowels/F1` and so on, for `SOURCES`, `vowels` and all `voiced`.
 
-    Also `frames/vowels` and `frames/voiced`, how many were counted, and `mel_mae_db`, the mean absolute error
-    of the mel over all frames and bands.
+    Also `frames/vowels` and `frames/voiced`, how many were counted; `mel_mae_db`, the mean absolute error of
+    the mel over all frames and bands, and `mean_mel_mae_db`, that of the baseline.
     """
     result: dict[str, float] = {}
     kinds: dict[str, Callable[[Truth], Mask]] = {
@@ -153,6 +167,10 @@ def summary(spoken: Sequence[Spoken]) -> dict[str, float]:
             for column, name in enumerate(("F1", "F2")):
                 rmse = float(np.sqrt(np.mean(errors[:, column] ** 2)))
                 result[f"{source}/{kind}/{name}"] = round(rmse, 1)
-    errors_db = torch.cat([(entry.mel - entry.true_mel).abs().flatten() for entry in spoken])
-    result["mel_mae_db"] = round(float(errors_db.mean()), 2)
+    for key, mels in (
+        ("mel_mae_db", [entry.mel for entry in spoken]),
+        ("mean_mel_mae_db", [entry.mean_mel for entry in spoken]),
+    ):
+        errors_db = [(mel - entry.true_mel).abs().flatten() for mel, entry in zip(mels, spoken, strict=True)]
+        result[key] = round(float(torch.cat(errors_db).mean()), 2)
     return result

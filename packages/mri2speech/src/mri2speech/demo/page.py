@@ -159,7 +159,8 @@ def _table(title: str, result: Mapping[str, float]) -> str:
         f"<h3>{html.escape(title)}</h3>\n"
         f"<table><thead><tr><th>RMSE in Hz, formants of</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="soft">{frames}. Error of the mel: {result["mel_mae_db"]:.2f} dB in the mean.</p>'
+        f'<p class="soft">{frames}. Mean error of the mel: {result["mel_mae_db"]:.1f} dB; '
+        f"of the mean mel as a guess: {result['mean_mel_mae_db']:.1f} dB.</p>"
     )
 
 

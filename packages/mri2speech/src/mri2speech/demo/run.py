@@ -23,7 +23,7 @@ from mri2speech.acoustic.model import AcousticModel
 from mri2speech.acoustic.train import fit
 from mri2speech.demo.config import FULL, DemoConfig
 from mri2speech.demo.films import write_films
-from mri2speech.demo.judge import Spoken, mean_formants, speak, summary
+from mri2speech.demo.judge import Spoken, baseline, speak, summary
 from mri2speech.demo.maps import FORMANT_BANDS, formant_maps
 from mri2speech.demo.page import draw_formants, write_page, write_speech
 from mri2speech.demo.voice import load_voice
@@ -68,9 +68,8 @@ def run(
     _say("3/5", "speech of utterances that the model has not seen")
     model, scaler, _ = checkpoint.load(best)
     name, voice = load_voice(scaler.mel)
-    meta = Meta.load(data)
-    split = Split.load(folder / "run" / "split.json", meta)
-    mean = mean_formants(folder / "phantom", data, meta, split.train)
+    split = Split.load(folder / "run" / "split.json", Meta.load(data))
+    mean = baseline(folder / "phantom", data, split.train)
     strangers = range(len(Meta.load(strange).samples))
     groups = {
         UTTERANCES: speak(folder / "phantom", data, split.test, model, scaler, voice, mean),
