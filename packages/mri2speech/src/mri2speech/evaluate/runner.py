@@ -300,7 +300,8 @@ def summary(means: Mapping[str, Mapping[str, float]]) -> str:
         f"F{n} within {said[f'f{n}_rmse_hz']:.0f} Hz (the mean: {mean[f'f{n}_rmse_hz']:.0f} Hz)"
         for n in (1, 2)
     ]
+    copied = means["copy"]["mcd_db"]
     return (
         f"Speech read off the film has {' and '.join(parts)}, mel-cepstral distortion "
-        f"{said['mcd_db']:.1f} dB (copied from the recording's mels: {means['copy']['mcd_db']:.1f} dB), STOI {said['stoi']:.2f}."
+        f"{said['mcd_db']:.1f} dB (from the recording's own mels: {copied:.1f} dB), STOI {said['stoi']:.2f}."
     )
