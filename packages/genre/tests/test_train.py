@@ -14,6 +14,7 @@ import torch
 import audio_io
 from audio_io.errors import ConfigError
 from genre import checkpoint as checkpoints
+from genre.batch_size import largest_batch
 from genre.cli import main
 from genre.config import STEMS, AugmentConfig, FeatureConfig, TrainConfig
 from genre.dataset import Order, Pictures, split_tracks
@@ -21,7 +22,7 @@ from genre.features import Statistics
 from genre.layouts import Track
 from genre.run_config import RunConfig, Settings
 from genre.settings_file import add_settings, read_settings
-from genre.train import fit, largest_batch
+from genre.train import fit
 from genre.train_callbacks import cosine_rate, is_exhausted
 
 LABELS = ("high", "low")
@@ -111,6 +112,16 @@ def test_a_run_leaves_what_it_promises(complete):
     assert best.training == tuple(track.id for track in TRACKS[:8])
     assert len(set(best.statistics.mean)) == 4
     assert not list(folder.rglob("*.tmp*"))
+
+
+def test_a_network_from_scratch_learns_what_validation_sees(tmp_path):
+    """With BatchNorm's statistics as PyTorch keeps them it stays at 0.5; see `Fit.on_train_batch_start`."""
+    tracks = [Track(f"t{i}", None, LABELS[i % 2]) for i in range(40)]
+    train = replace(SETTINGS.train, frozen_stages=0, epochs=4, batch_size=8)
+    native = replace(SETTINGS.features, image="native")
+    settings = Settings(features=native, augment=AugmentConfig(augment_mode="none"), train=train)
+    result = fit(tracks[:32], tracks[32:], LABELS, Tones(), tmp_path, settings, device="cpu")
+    assert result.accuracy >= 0.875
 
 
 def test_the_log_is_what_the_console_shows(tmp_path, capsys):

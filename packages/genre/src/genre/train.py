@@ -14,7 +14,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,25 +23,24 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.nn import functional
 
 from audio_io.atomic import write_json
 from audio_io.cli import pick_device, seed_everything
 from audio_io.errors import ConfigError, FileError
 from audio_io.progress import Progress
+from genre.batch_size import find_batch_size
 from genre.checkpoint import Checkpoint
-from genre.config import AugmentConfig, FeatureConfig, TrainConfig
-from genre.dataset import Loader, Order, Pictures, Stems, middle_decibels
-from genre.features import Statistics, measure_statistics, resize
+from genre.config import AugmentConfig, FeatureConfig
+from genre.dataset import Pictures, Stems, middle_decibels
+from genre.features import Statistics, measure_statistics
 from genre.frozen import FrozenFeatures, cache_frozen
 from genre.layouts import Track
 from genre.model import GenreNet, build_network
 from genre.run_config import RunConfig, Settings
 from genre.train_callbacks import BEST, CHECKPOINT, LOG, Keeper, Log, Row, best_epoch, is_exhausted
+from genre.train_module import Fit
 
 RUN = "run.json"
-CPU_BATCH = 4  # the brief's figure for CPUs, for batch_size 0
-_LARGEST_BATCH = 1024
 # What may change from one part of a run to the next.
 _FREE = {"epochs", "patience", "num_workers", "load_optimizer_state", "load_scheduler_state"}
 
@@ -61,89 +60,6 @@ class FitResult:
     accuracy: float
     loss: float
     history: tuple[Row, ...]
-
-
-class Fit(lightning.LightningModule):
-    """The steps: cross-entropy of the genres.
-
-    Args:
-        network: What is trained.
-        config: How.
-        features: For the size of the pictures.
-        training: Pictures, or outputs of the frozen stages.
-        validation: Likewise.
-        batch_size: Tracks a step, on each device.
-    """
-
-    def __init__(
-        self,
-        network: GenreNet,
-        config: TrainConfig,
-        features: FeatureConfig,
-        training: Pictures | FrozenFeatures,
-        validation: Pictures | FrozenFeatures,
-        batch_size: int,
-    ) -> None:
-        super().__init__()
-        self.network, self.config, self.features = network, config, features
-        self.training_set, self.validation_set, self.batch_size = training, validation, batch_size
-        self.resumed_at = (0, 0)
-
-    def train_dataloader(self) -> Loader:
-        """Batches of this process."""
-        self._order = Order(
-            len(self.training_set),
-            self.batch_size,
-            seed=self.config.seed,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
-        self._order.resume(*self.resumed_at)
-        return self._loader(self.training_set, self._order)
-
-    def on_train_epoch_start(self) -> None:
-        """Another order; Lightning tells only the samplers that it knows."""
-        self._order.set_epoch(self.current_epoch)
-
-    def val_dataloader(self) -> Loader:
-        """All validation tracks, on every process: what they compute is then the same."""
-        return self._loader(
-            self.validation_set, Order(len(self.validation_set), self.batch_size, is_shuffled=False)
-        )
-
-    def _loader(self, dataset: Pictures | FrozenFeatures, order: Order) -> Loader:
-        on_gpu = self.device.type == "cuda"
-        return Loader(dataset, order, self.config.num_workers, pin_memory=on_gpu)
-
-    def logits(self, batch: Tensor, dataset: Pictures | FrozenFeatures) -> Tensor:
-        """Of a batch of a data set, whichever of the two kinds that is."""
-        if isinstance(dataset, FrozenFeatures):
-            stored = batch.to(memory_format=torch.channels_last).float()
-            return self.network.classify(stored)
-        return cast("Tensor", self.network(resize(batch, self.features)))
-
-    def training_step(self, batch: Sequence[Tensor], _: int) -> Tensor:
-        """Loss of one batch."""
-        loss = functional.cross_entropy(self.logits(batch[0], self.training_set), batch[1])
-        self.log("loss", loss, batch_size=len(batch[1]))
-        return loss
-
-    def validation_step(self, batch: Sequence[Tensor], _: int) -> None:
-        """Loss and accuracy."""
-        logits = self.logits(batch[0], self.validation_set).float()
-        hits = (logits.argmax(dim=1) == batch[1]).float().mean()
-        self.log("val_loss", functional.cross_entropy(logits, batch[1]), batch_size=len(batch[1]))
-        self.log("val_accuracy", hits, batch_size=len(batch[1]))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW on what is not frozen; `genre.train_callbacks.Keeper` sets the learning rate."""
-        parameters = [value for value in self.network.parameters() if value.requires_grad]
-        return torch.optim.AdamW(parameters, lr=self.config.lr, weight_decay=self.config.weight_decay)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the optimizer's state behind if that is wanted."""
-        if not self.config.load_optimizer_state:
-            checkpoint["optimizer_states"] = []
 
 
 def fit(
@@ -220,7 +136,7 @@ def fit(
         pictures(training, settings.augment if is_augmented else None),
         pictures(validation, None),
     ]
-    batch_size = config.batch_size or _find_batch_size(network, settings, len(labels), where)
+    batch_size = config.batch_size or find_batch_size(network, settings, len(labels), where)
     if config.batch_size == 0:
         log.say(f"batch size {batch_size}")
     if run.cache_frozen and config.frozen_stages:
@@ -328,51 +244,6 @@ def _measure(tracks: Sequence[Track], stems: Stems, features: FeatureConfig) -> 
 def _result(folder: Path, history: Sequence[Row]) -> FitResult:
     best = history[best_epoch(history)]
     return FitResult(folder / BEST, best["val_accuracy"], best["val_loss"], tuple(history))
-
-
-def largest_batch(step: Callable[[int], None], most: int = _LARGEST_BATCH) -> int:
-    """The greatest power of two that a step has memory for.
-
-    Args:
-        step: Does one step with a number of examples; raises `torch.OutOfMemoryError`.
-        most: Where to stop.
-
-    Raises:
-        ConfigError: If there is no memory for one example.
-    """
-    size = 1
-    while size <= most:
-        try:
-            step(size)
-        except torch.OutOfMemoryError:
-            break
-        size *= 2
-    if size == 1:
-        raise ConfigError("batch_size", "no memory for one example", "a smaller image_size")
-    return size // 2
-
-
-def _find_batch_size(network: GenreNet, settings: Settings, n_classes: int, device: torch.device) -> int:
-    """For a GPU what fits; elsewhere memory is swapped rather than refused, so a fixed number."""
-    if device.type != "cuda":
-        return CPU_BATCH
-    features = settings.features
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.to(device).train()
-
-    def step(size: int) -> None:
-        batch = torch.zeros(size, 4, features.n_mels, features.frames, device=device)
-        with torch.autocast("cuda", torch.float16, enabled=settings.train.use_amp):
-            logits = network(resize(batch, features))
-            target = torch.zeros(size, dtype=torch.long, device=device)
-            functional.cross_entropy(logits, target % n_classes).backward()  # type: ignore[no-untyped-call]
-        network.zero_grad(set_to_none=True)
-
-    try:
-        return largest_batch(step)
-    finally:
-        torch.cuda.empty_cache()
-        network.load_state_dict(before)
 
 
 @contextlib.contextmanager
