@@ -4,7 +4,7 @@
 
 compares the checkpoints ("embedded" if none is named) and Griffin-Lim on the recordings of
 `SPEECH/validation.txt`, those of each program apart: the mel distance in dB, the STFT distance, the real-time
-factor on one thread, and on the phantom how far F1 and F2, by linear prediction, lie from the recording's in
+factor on one thread, and on the phantom how far F1 to F3, by linear prediction, lie from the recording's in
 the frames of vowels. Writes `OUT/<program>/` as `mri2speech vocoder compare` does, and `OUT/measured.csv`.
 """
 
@@ -19,7 +19,7 @@ from make_speech import PHANTOM_SEEDS, SAMPLE_RATE
 import audio_io
 from audio_io.atomic import write_text
 from mri2speech.config import MelConfig
-from mri2speech.demo.formants import of_waveform
+from mri2speech.evaluate.formants import formants
 from mri2speech.phantom.anatomy import speaker
 from mri2speech.phantom.corpus import frame_times
 from mri2speech.phantom.gestures import compose, phone_at
@@ -29,18 +29,27 @@ from mri2speech.vocoder.compare import compare, summary
 from mri2speech.vocoder.data import read_filelist
 
 PROGRAMS = ("phantom", "espeak", "flite")
-HEADS = ("program", "vocoder", "recordings", "mel_db", "stft", "real_time_factor", "f1_rmse_hz", "f2_rmse_hz")
+HEADS = (
+    "program",
+    "vocoder",
+    "recordings",
+    "mel_db",
+    "stft",
+    "real_time_factor",
+    "f1_rmse_hz",
+    "f2_rmse_hz",
+    "f3_rmse_hz",
+)
 
 
 def formant_errors(name: str, recording: Path, made: Path, seed: int) -> npt.NDArray[np.float64]:
-    """F1 and F2 of a vocoder's output minus those of the recording in Hz, `[T, 2]`, NaN outside vowels."""
+    """F1 to F3 of a vocoder's output minus those of the recording in Hz, `[T, 3]`, NaN outside vowels."""
     index = int(name.rpartition("_")[2])
     plan = compose(speaker(index, seed + PHANTOM_SEEDS), index, seed + PHANTOM_SEEDS)
-    phones = phone_at(plan, frame_times(plan, MelConfig().frame_rate))
-    voiced = np.array([phone in VOWELS for phone in phones])
+    times = frame_times(plan, MelConfig().frame_rate)
+    vowels = np.array([phone in VOWELS for phone in phone_at(plan, times)])
     tracks = [
-        of_waveform(audio_io.load(path, sample_rate=SAMPLE_RATE)[0][0].numpy(), voiced)
-        for path in (recording, made)
+        formants(audio_io.load(path)[0][0].numpy(), SAMPLE_RATE, times, vowels) for path in (recording, made)
     ]
     return tracks[1] - tracks[0]
 
@@ -64,7 +73,7 @@ def main() -> None:
         paths = [arguments.speech / "wavs" / f"{name}.wav" for name in names]
         folder = arguments.output / program
         for row in summary(compare(arguments.checkpoints, paths, folder, heard=4)):
-            errors = ["", ""]
+            errors = [""] * 3
             if program == "phantom":
                 made = folder / str(row["vocoder"])
                 found = [formant_errors(path.stem, path, made / path.name, arguments.seed) for path in paths]
