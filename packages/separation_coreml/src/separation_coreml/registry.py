@@ -170,7 +170,11 @@ _SPECS: tuple[ModelSpec, ...] = (
         parameters=3_245_056,
         licence="MIT",
         source="docs/separation_coreml_small.md",
-        options={"width": 64, "narrow": 128, "digest": ""},
+        options={
+            "width": 64,
+            "narrow": 128,
+            "digest": "441e6dee4021bfd5d866d38d1a25ecb8bbca88f85d269e52a9b898ab76ad67bb",
+        },
     ),
 )
 

@@ -11,7 +11,13 @@ else:
 
 def add_model_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     """Add which model to convert, with which weights, and where to write it."""
-    parser.add_argument("model", metavar="NAME", help="model to convert; see `models`")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default="small",
+        metavar="NAME",
+        help="model to convert (default: small); see `models`",
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help=f"where to write, such as {example}"
     )

@@ -19,7 +19,7 @@ resampled."""
 
 @dataclass(frozen=True)
 class _Options:
-    model: str = setting("htdemucs", "a name, or a converted file")
+    model: str = setting("small", "a name, or a converted file")
     engine: Literal["auto", "torch", "onnx", "mil", "coreml"] = setting(
         "auto", "what runs the model; auto chooses by its kind"
     )

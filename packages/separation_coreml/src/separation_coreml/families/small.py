@@ -114,12 +114,15 @@ def pool(spectrogram: Tensor) -> Tensor:
         - input: `[..., F, frames]`
         - output: `[..., 1024, frames]`
     """
+    # Counted from the front, here and in `spread`: torch's ONNX exporter puts what a negative dimension means
+    # into a constant that other operations share.
+    dim = spectrogram.dim() - 2
     parts, first = [], 0
     for bins, count in POOLS:
-        part = spectrogram[..., first : first + bins * count, :]
-        parts.append(torch.unflatten(part, -2, (count, bins)).mean(-2) if bins > 1 else part)
+        part = spectrogram.narrow(dim, first, bins * count)
+        parts.append(torch.unflatten(part, dim, (count, bins)).mean(dim + 1) if bins > 1 else part)
         first += bins * count
-    return torch.cat(parts, dim=-2)
+    return torch.cat(parts, dim=dim)
 
 
 def spread(values: Tensor) -> Tensor:
@@ -129,12 +132,13 @@ def spread(values: Tensor) -> Tensor:
         - input: `[..., 1024, frames]`
         - output: `[..., F, frames]`
     """
-    each = torch.split(values, [count for _, count in POOLS], dim=-2)
+    dim = values.dim() - 2
+    each = torch.split(values, [count for _, count in POOLS], dim=dim)
     parts = [
-        part.repeat_interleave(bins, dim=-2) if bins > 1 else part
+        part.repeat_interleave(bins, dim=dim) if bins > 1 else part
         for (bins, _), part in zip(POOLS, each, strict=True)
     ]
-    return torch.cat([*parts, values[..., -1:, :]], dim=-2)
+    return torch.cat([*parts, values[..., -1:, :]], dim=dim)
 
 
 class ShareNetwork(nn.Module):
@@ -173,12 +177,14 @@ class ShareNetwork(nn.Module):
     def logits(self, power: Tensor) -> Tensor:
         """Logarithms of the shares, up to a number that the stems have in common; training starts here."""
         level = (power.clamp(max=_CEILING) + _FLOOR).log() - _WHITE
+        batch, channels, _, frames = level.shape
         # From each channel's values to each band's, whose channels are neighbours then.
-        bands = torch.unflatten(level, 2, (_BANDS, -1)).transpose(1, 2).flatten(1, 3)
-        logits = self.exit(self.blocks(self.entry(bands)))
-        by_band = torch.unflatten(logits, 1, (_BANDS, self.stems * self.channels, -1))
-        by_stem = by_band.transpose(1, 2).flatten(2, 3)
-        return torch.unflatten(by_stem, 1, (self.stems, self.channels))
+        by_channel = level.reshape(batch, channels, _BANDS, -1, frames)
+        bands = by_channel.permute(0, 2, 1, 3, 4).reshape(batch, -1, frames)
+        logits: Tensor = self.exit(self.blocks(self.entry(bands)))
+        by_band = logits.reshape(batch, _BANDS, self.stems * channels, -1, frames)
+        by_stem = by_band.permute(0, 2, 1, 3, 4)
+        return by_stem.reshape(batch, self.stems, channels, -1, frames)
 
 
 class _Block(nn.Module):
