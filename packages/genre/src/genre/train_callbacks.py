@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from audio_io.atomic import atomic_path, write_text
 from audio_io.figures import PALETTE, new_figure
@@ -40,7 +41,9 @@ class Log:
         self.path = path
 
     def say(self, text: str) -> None:
-        """Write a line."""
+        """Write a line, unless this is a process that another one started to train along."""
+        if rank_zero_only.rank:
+            return
         print(text, file=sys.stderr, flush=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
