@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from audio_io.errors import ConfigError
 from mri2speech.acoustic.config import AcousticConfig, FitConfig, LossConfig
+from mri2speech.gradcam.config import GradcamConfig
 from mri2speech.phantom.config import PhantomConfig
 from mri2speech.preprocess.config import PreprocessConfig
 
@@ -26,7 +27,8 @@ class DemoConfig:
         acoustic: What is trained.
         loss: What is minimised.
         training: How.
-        shown: Utterances with sound and heat maps on the page.
+        gradcam: How heat maps are made.
+        shown: Utterances of each group with sound and heat maps.
 
     Raises:
         ConfigError: If there are too few utterances to keep a tenth, or the strangers are none.
@@ -38,6 +40,7 @@ class DemoConfig:
     acoustic: AcousticConfig
     loss: LossConfig
     training: FitConfig
+    gradcam: GradcamConfig
     shown: int
 
     def __post_init__(self) -> None:
@@ -51,6 +54,8 @@ class DemoConfig:
 # Half precision keeps 256x256 frames of a quarter of an hour below 2 GB.
 _PREPROCESS = PreprocessConfig(dtype="float16", pairs="none")
 _ACOUSTIC = AcousticConfig(backbone="test_resnet", image_size=64, hidden=192, dropout=0.2)
+# Its map of 4x4; the last one has 2x2.
+_GRADCAM = GradcamConfig(layer="layer3", dtype="float16")
 _LOSS = LossConfig(ramp_steps=500)
 _TRAINING = FitConfig(
     mode="sequence",
@@ -72,7 +77,8 @@ FULL = DemoConfig(
     acoustic=_ACOUSTIC,
     loss=_LOSS,
     training=_TRAINING,
-    shown=4,
+    gradcam=_GRADCAM,
+    shown=3,
 )
 # Only shows that every stage works: the model hardly learns anything in a minute.
 QUICK = DemoConfig(
@@ -81,6 +87,7 @@ QUICK = DemoConfig(
     preprocess=_PREPROCESS,
     acoustic=_ACOUSTIC,
     loss=_LOSS,
-    training=replace(_TRAINING, max_epochs=4),
-    shown=2,
+    training=replace(_TRAINING, batch_size=2, max_epochs=10, save_every=10),
+    gradcam=_GRADCAM,
+    shown=1,
 )
