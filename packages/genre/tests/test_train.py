@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -216,10 +217,13 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert {index for part in parts for batch in part for _, index in batch} == set(range(10))
 
 
-def test_examples_are_a_function_of_seed_epoch_and_track():
+@pytest.mark.parametrize("mode", ["mel", "waveform"])
+def test_examples_are_a_function_of_seed_epoch_and_track(mode):
+    augment = replace(SETTINGS.augment, augment_mode=mode)
+
     def example(seed, key):
         pictures = Pictures(
-            TRACKS, LABELS, Tones(), SETTINGS.features, Statistics(), augment=SETTINGS.augment, seed=seed
+            TRACKS, LABELS, Tones(), SETTINGS.features, Statistics(), augment=augment, seed=seed
         )
         return pictures[key][0]
 
@@ -323,6 +327,20 @@ def test_a_bad_settings_file_is_one_sentence(tmp_path, capsys, text, message):
     arguments = ["train", str(tmp_path), "-o", str(tmp_path / "out"), "--config", str(tmp_path / "run.toml")]
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_missing_imagenet_weights_are_said_before_any_work(tmp_path, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
+    for number in range(2):
+        (tmp_path / "songs" / "low").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "songs" / "low" / f"{number}.wav").write_bytes(b"")
+    assert main(["train", str(tmp_path / "songs"), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    assert "efficientnet_b3_rwightman-b3899882.pth: found neither in" in capsys.readouterr().err
 
 
 def test_the_command_trains_on_a_folder_of_stems(tmp_path, capsys):

@@ -42,7 +42,7 @@ class Log:
 
     def say(self, text: str) -> None:
         """Write a line, unless this is a process that another one started to train along."""
-        if rank_zero_only.rank:
+        if getattr(rank_zero_only, "rank", 0):
             return
         print(text, file=sys.stderr, flush=True)
         with self.path.open("a", encoding="utf-8") as file:

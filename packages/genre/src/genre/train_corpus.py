@@ -5,10 +5,11 @@ from pathlib import Path
 from audio_io.errors import ConfigError
 from genre.dataset import split_tracks
 from genre.layouts import Corpus
+from genre.model import build_network
 from genre.run_config import RunConfig, Settings
 from genre.stem_cache import StemCache
 from genre.train import FitResult, fit
-from genre.train_callbacks import LOG, Log
+from genre.train_callbacks import CHECKPOINT, LOG, Log
 
 
 def train_corpus(
@@ -41,6 +42,9 @@ def train_corpus(
     log.path.parent.mkdir(parents=True, exist_ok=True)
     for problem in corpus.problems:
         log.say(f"note: {problem}")
+    if settings.train.weights != "none" and not (run.resume and (log.path.parent / CHECKPOINT).is_file()):
+        # Hours of separation shall not end at weights that are missing.
+        build_network(settings.train, len(corpus.labels))
     cache = StemCache(settings.separation, settings.features)
     summary = cache.fill(corpus.tracks, device=device, jobs=jobs)
     for fault in summary.faults:
