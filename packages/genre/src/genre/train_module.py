@@ -59,18 +59,17 @@ class Fit(lightning.LightningModule):
         """Another order; Lightning tells only the samplers that it knows."""
         self._order.set_epoch(self.current_epoch)
 
-    def on_train_batch_start(self, *_: object) -> None:
-        """Let the running statistics of BatchNorm forget what they were before any batch.
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
+        """Make the running statistics of BatchNorm those of the epoch, for a network from scratch.
 
         With a constant momentum of 0.1, the initial variance of 1 still has a weight of 4 % after 30 batches.
         Deep in a network that is trained from scratch the activations are far smaller than that, and in
-        evaluation nothing of them would be left. So the first batches are averaged. Weights that come with
-        statistics keep them.
+        evaluation nothing of them would be left. So the first batches of an epoch are averaged. Weights that
+        come with statistics keep them.
         """
-        if self._norms and self.config.weights == "none":
-            seen = int(cast("Tensor", self._norms[0][0].num_batches_tracked))
+        if self.config.weights == "none":
             for norm, momentum in self._norms:
-                norm.momentum = max(momentum, 1 / (seen + 1))
+                norm.momentum = max(momentum, 1 / (batch_idx + 1))
 
     def val_dataloader(self) -> Loader:
         """All validation tracks, on every process: what they compute is then the same."""
