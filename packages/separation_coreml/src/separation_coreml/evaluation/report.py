@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from audio_io.atomic import atomic_path, write_json, write_text
-from audio_io.figures import new_figure
+from audio_io.figures import PALETTE, new_figure
 from separation_coreml.evaluation.config import EvaluateConfig
-from separation_coreml.evaluation.run import Evaluation
+from separation_coreml.evaluation.run import BASELINES, Evaluation
 
 STEM = "evaluation"
+_GREYS = ("#dddddd", "#bbbbbb", "#999999")  # of the baselines
 TITLES = {
     "sdr": "SDR of whole songs in dB, mean over songs",
     "frame_sdr": "SDR in dB, median over windows of 1 s and then over songs",
@@ -181,7 +182,8 @@ def _draw(evaluation: Evaluation, path: Path) -> None:
         axes = figure.subplots()
         for index, method in enumerate(methods):
             places = np.arange(len(stems)) + (index - (len(methods) - 1) / 2) * width
-            axes.bar(places, [means[method][stem] for stem in stems], width * 0.9, label=method, alpha=0.85)
+            colour = _GREYS[BASELINES.index(method)] if method in BASELINES else PALETTE[index % len(PALETTE)]
+            axes.bar(places, [means[method][stem] for stem in stems], width * 0.9, label=method, color=colour)
             for place, stem in zip(places, stems, strict=True):
                 values = [
                     score.values["sdr"]
