@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from audio_io import cli
 from audio_io.settings import add_arguments, from_arguments
 from mri2speech.commands.parsers import Commands
-from mri2speech.gradcam.config import FORMANT_BANDS, FormantBand, GradcamConfig
+from mri2speech.gradcam.config import FORMANT_BANDS, FaithfulnessConfig, FormantBand, GradcamConfig
 from mri2speech.preprocess.config import PreprocessConfig
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ VIDEO = """\
 Write a film of heat maps in slow motion: each frame is shown --repeat times at --fps."""
 OVERLAY = """\
 Write the whole film with the heat maps of one or two bands and with speech: H.264 and AAC, for browsers."""
+FAITHFULNESS = """\
+Test whether the heat maps are true: OUT/index.html and OUT/faithfulness.json. Without --data on films of the
+phantom, whose causes of F1, F2 and F3 are known; with it the tests that need no truth."""
 
 
 def add_command(commands: Commands) -> None:
@@ -35,6 +38,7 @@ def add_command(commands: Commands) -> None:
     _add_cut(_parser(own, "cut", "an interval of heat maps", CUT, cut))
     _add_video(_parser(own, "video", "heat maps in slow motion", VIDEO, video))
     _add_overlay(_parser(own, "overlay", "film with heat maps and speech", OVERLAY, overlay))
+    _add_faithfulness(_parser(own, "faithfulness", "are the maps true?", FAITHFULNESS, faithfulness))
 
 
 def _parser(
@@ -164,6 +168,39 @@ def overlay(arguments: argparse.Namespace) -> int:
         preprocess=_prepared(arguments),
     )
     print(f"{arguments.output}: {count} frames")
+    return 0
+
+
+def _add_faithfulness(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="preprocessed data set, not the phantom")
+    _add_bands(parser)
+    add_arguments(parser, FaithfulnessConfig, title="test")
+    add_arguments(parser, GradcamConfig, title="heat maps")
+
+
+def faithfulness(arguments: argparse.Namespace) -> int:
+    """`mri2speech gradcam faithfulness`."""
+    config, maps = from_arguments(FaithfulnessConfig, arguments), from_arguments(GradcamConfig, arguments)
+    bands = _bands(arguments)
+    from mri2speech.acoustic import checkpoint
+    from mri2speech.features import Scaler
+    from mri2speech.gradcam.faithfulness import examine
+    from mri2speech.gradcam.films import data_films, phantom_films
+    from mri2speech.gradcam.page import write_report
+
+    device = cli.pick_device(arguments.device)
+    scaler = None if arguments.scaler_json is None else Scaler.load(arguments.scaler_json)
+    model, scaler, _ = checkpoint.load(arguments.mri_checkpoint, scaler=scaler)
+    films = phantom_films(config) if arguments.data is None else data_films(arguments.data, config)
+    results, examples = examine(model.to(device), films, scaler, bands, config, maps)
+    page = write_report(arguments.output_dir, results, examples)
+    for band, rows in results["masking"].items():
+        ratio, low, high = rows["map"]["ratio_to_random"]
+        text = f"{band}: hiding what is marked changes the band {ratio:.2f} times as much as hiding as much"
+        print(f"{text} elsewhere in the head (95 %: {low:.2f} to {high:.2f})")
+    print(page)
     return 0
 
 

@@ -65,11 +65,43 @@ class GradcamConfig:
     energy: Literal["log", "power"] = setting(
         "log", "energy of a band: the sum of its predicted log mels, or the level of their summed power"
     )
+    influence: Literal["raises", "both"] = setting(
+        "raises",
+        "keep what raises the energy, as Grad-CAM does, or the magnitude of what raises or lowers it",
+    )
     scale: Literal["film", "frame"] = setting(
         "film", "what is 1 in a map: the hottest place of the film, or of each frame"
     )
     chunk: int = setting(16, "frames that are differentiated at once", unit="frames", minimum=1)
     dtype: Literal["float32", "float16"] = setting("float32", "numbers in the sequence files")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class FaithfulnessConfig:
+    """On what, and how, heat maps are tested.
+
+    Raises:
+        ConfigError: If a value cannot be used; it names the field.
+    """
+
+    films: int = setting(8, "films that are tested", minimum=1)
+    frames: int = setting(4, "frames of each; of the phantom such as show a vowel", minimum=1)
+    speakers: int = setting(4, "speakers of the phantom that speak in turn", minimum=1)
+    first: int = setting(
+        1000, "number of the phantom's first utterance; the demo trains on low ones", minimum=0
+    )
+    phantom_seed: int = setting(0, "seed of the phantom's speakers; that of the demo", minimum=0)
+    top: float = setting(0.1, "share of the image that counts as marked", minimum=0.005, maximum=0.5)
+    fill: Literal["inpaint", "blur", "mean"] = setting(
+        "inpaint", "what replaces a region: its surroundings, a blurred frame, or the mean of the film"
+    )
+    random_regions: int = setting(8, "random regions that a marked one is compared with", minimum=1)
+    steps: int = setting(10, "steps of the insertion and deletion curves", minimum=2)
+    resamples: int = setting(2000, "resamples of the films for the 95 % intervals", minimum=100)
+    seed: int = setting(42, "seed of random regions, shuffles and resamples", minimum=0, maximum=2**31 - 1)
 
     def __post_init__(self) -> None:
         check(self)

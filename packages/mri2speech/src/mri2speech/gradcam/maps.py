@@ -115,7 +115,8 @@ def heat_maps(
             else:
                 activations, gradients = _at_layer(model, layer, frames[portion], slopes)
             for name, gradient in gradients.items():
-                heat[name].append(combine(model, config.method, activations, gradient))
+                values = combine(model, config.method, activations, gradient)
+                heat[name].append(F.relu(values) if config.influence == "raises" else values.abs())
     return {name: torch.cat(parts) for name, parts in heat.items()}
 
 
@@ -153,7 +154,7 @@ def find_layer(model: AcousticModel, name: str) -> nn.Module:
 
 
 def combine(model: nn.Module, method: Method, activations: Tensor, gradients: Tensor) -> Tensor:
-    """The heat of activations and their gradients, as the method has it; on the CPU, not negative.
+    """The signed heat of activations and their gradients, as the method has it; on the CPU.
 
     Shape:
         - activations, gradients: `[N, C, h, w]`
@@ -162,7 +163,7 @@ def combine(model: nn.Module, method: Method, activations: Tensor, gradients: Te
     if method == "gradcam":
         # The one formula of our own: importing pytorch-grad-cam takes seconds.
         weights = gradients.mean(dim=(2, 3))
-        return F.relu(torch.einsum("nc,nchw->nhw", weights, activations)).cpu()
+        return torch.einsum("nc,nchw->nhw", weights, activations).cpu()
     import pytorch_grad_cam as library
 
     kinds = {
@@ -179,7 +180,7 @@ def combine(model: nn.Module, method: Method, activations: Tensor, gradients: Te
         # The sign of a principal component says nothing: its farthest value is made positive.
         turned = -heat.amin(dim=(1, 2), keepdim=True) > heat.amax(dim=(1, 2), keepdim=True)
         heat = torch.where(turned, -heat, heat)
-    return F.relu(heat)
+    return heat
 
 
 def _slope(
