@@ -44,7 +44,7 @@ def write_page(
     ]
     for group, (title, result) in results.items():
         rows: list[dict[str, str | float]] = [
-            {"voice": words, **{key: result.means[voice][key] for key in _HEADS if key != "voice"}}
+            {"voice": words, **{key: f"{result.means[voice][key]:.0f}" for key in _HEADS if key != "voice"}}
             for voice, words in _VOICES.items()
         ]
         body += [
@@ -68,7 +68,8 @@ def write_page(
         )
     body += [
         "</div>",
-        '<h2>Training</h2>\n<p><img alt="Losses and errors over the epochs" src="run/curves.png"></p>',
+        '<h2>Training</h2>\n<p><img alt="Losses and errors over the epochs" src="run/curves.png" '
+        'style="max-width: 100%"></p>',
         '<p>The model: <a href="run/best.pt">run/best.pt</a>. The data: '
         '<a href="data/preprocess.png">frames and mels</a>. All figures: '
         '<a href="results.json">results.json</a>.</p>',
@@ -76,7 +77,8 @@ def write_page(
         "<pre>mri2speech preprocess --data-dir FILMS --audio-dir WAVS --out-dir DATA\n"
         "mri2speech train --data DATA --output-dir RUN --split utterance</pre>",
         "<p>These defaults are a full-size model, for a GPU. The small one of this page is trained with</p>",
-        f"<pre>mri2speech train --data DATA --output-dir RUN {small_options()}</pre>",
+        '<pre style="white-space: pre-wrap">mri2speech train --data DATA --output-dir RUN '
+        f"{small_options()}</pre>",
     ]
     write_html(folder / "index.html", "Speech from films of the phantom", body)
 
