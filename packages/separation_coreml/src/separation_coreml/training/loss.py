@@ -1,7 +1,7 @@
 """What training minimises: the error of masked spectra, computed without ever applying a mask.
 
 For the mixture X, a stem S and its share M, which is one number for the bins that share a value, the energy
-of the error is
+of the error is::
 
     sum |M X - S|^2  =  M^2 sum |X|^2  -  2 M sum Re(S X*)  +  sum |S|^2,
 
