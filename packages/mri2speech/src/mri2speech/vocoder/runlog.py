@@ -68,12 +68,16 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
 def plot_curves(metrics: Path, target: Path) -> None:
     """Draw losses and validation over the steps."""
     rows = read_metrics(metrics)
-    with new_figure(target, width=8.0, height=8.0) as figure:
-        axes = figure.subplots(len(_PANELS), 1, sharex=True)
-        for index, (axis, (key, label)) in enumerate(zip(axes, _PANELS, strict=True)):
-            points = np.array([(float(row["step"]), float(row[key])) for row in rows if row.get(key)])
-            if len(points):
-                axis.plot(points[:, 0], points[:, 1], color=PALETTE[index], linewidth=1.2)
-            last = f": {points[-1, 1]:.3g} at the end" if len(points) else ""
-            axis.set_title(label + last, fontsize=9)
+    curves = []
+    for key, label in _PANELS:
+        points = np.array([(float(row["step"]), float(row[key])) for row in rows if row.get(key)])
+        if len(points):
+            curves.append((label, points))
+    if not curves:
+        return
+    with new_figure(target, width=8.0, height=2.0 * len(curves)) as figure:
+        axes = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+        for colour, axis, (label, points) in zip(PALETTE, axes, curves, strict=False):
+            axis.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.2)
+            axis.set_title(f"{label}: {points[-1, 1]:.3g} at the end", fontsize=9)
         axes[-1].set_xlabel("step")

@@ -91,7 +91,7 @@ def train(
     total = settings.epochs * per_epoch
     total = total if settings.max_steps is None else min(total, settings.max_steps)
     log = RunLog(folder, training.steps)
-    saved = training.steps
+    saved = validated = training.steps
     with contextlib.closing(log), Progress("training the vocoder", total, "steps") as progress:
         progress.advance(training.steps)
         with _held_interrupt() as interrupted:
@@ -104,13 +104,14 @@ def train(
                     log.add(training.steps, {key: float(value) for key, value in losses.items()})
                 if training.steps % settings.validation_interval == 0:
                     _validate(run, validation_set, log)
+                    validated = training.steps
                 if training.steps % settings.checkpoint_interval == 0:
                     save_training(folder, training)
                     saved = training.steps
                     _forget(folder, settings.keep)
+        if validated < training.steps and not interrupted.is_set():
+            _validate(run, validation_set, log)
         if training.steps > saved or not saved:
-            if not interrupted.is_set():
-                _validate(run, validation_set, log)
             save_training(folder, training)
             _forget(folder, settings.keep)
     log.plot()
