@@ -25,6 +25,8 @@ FP32_BARS = {"mdx23c": 90.0}
 # In MB, of the package with 8-bit weights.
 SIZE_BARS = {"htdemucs": 50.0}
 QUICK_SEGMENT = 1.0  # s
+# For a family whose first model is a bag of several networks: one of them.
+QUICK_MODELS = {"mdx_net": "mdx_net_vocals"}
 # JSON has no infinity: equal outputs have this SDR in dB.
 CLIP = 300.0
 
@@ -63,7 +65,8 @@ class ReportConfig:
             names = list(dict.fromkeys(name.strip() for name in self.models.split(",")))
         elif self.quick:
             # The first model of each family.
-            names = list({spec.family: name for name, spec in reversed(MODELS.items())}.values())[::-1]
+            first = {spec.family: name for name, spec in reversed(MODELS.items())}
+            names = list({**first, **QUICK_MODELS}.values())[::-1]
         else:
             names = list(MODELS)
         segment = QUICK_SEGMENT if self.quick and self.segment is None else self.segment
