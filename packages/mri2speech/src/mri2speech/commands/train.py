@@ -49,7 +49,7 @@ def add_command(commands: Commands) -> None:
         "--data", type=Path, metavar="DIR", help="data set that preprocess wrote; without, the demo is run"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a demo of a minute or two, which only shows that all works"
+        "--quick", action="store_true", help="a smaller demo, which only shows that all works"
     )
     parser.add_argument(
         "-o", "--output-dir", "--output_dir", type=Path, metavar="DIR", help="folder of the run"

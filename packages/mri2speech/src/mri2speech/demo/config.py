@@ -1,6 +1,6 @@
 """Settings of the demo. Free of torch and numpy, for the command line's help.
 
-They are for a few minutes on two cores of a CPU. The brief's figures, for days on a GPU, are the defaults of
+They are for a CPU of two cores. The brief's figures, for days on a GPU, are the defaults of
 `mri2speech.acoustic.config`.
 """
 
@@ -80,7 +80,7 @@ FULL = DemoConfig(
     gradcam=_GRADCAM,
     shown=3,
 )
-# Only shows that every stage works: the model hardly learns anything in a minute.
+# Only shows that every stage works: so short a training gives no intelligible formants.
 QUICK = DemoConfig(
     phantom=PhantomConfig(speakers=2, utterances=12, seed=0),
     strangers=PhantomConfig(speakers=1, utterances=2, seed=1),
