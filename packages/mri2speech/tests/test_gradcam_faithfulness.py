@@ -25,7 +25,7 @@ from mri2speech.gradcam.films import Film, phantom_films
 from mri2speech.gradcam.masking import body, replaced
 
 SCALER = Scaler(-50.0, 20.0, MelConfig())
-CONFIG = FaithfulnessConfig(films=3, frames=2, top=0.05, fill="blur", steps=4, resamples=100)
+CONFIG = FaithfulnessConfig(films=3, frames=2, top=0.05, fill="mean", steps=4, resamples=100)
 
 
 class PatchEye(nn.Module):
@@ -66,7 +66,11 @@ def films():
     truth[:, 160:192, 64:96] = 1
     made = []
     for number in range(3):
-        frames = rng.random((6, 256, 256), dtype=np.float32)
+        frames = 0.1 * rng.random((6, 256, 256), dtype=np.float32)
+        # A head, and in it what the model sees, which in the tested frames is unlike the film's mean.
+        frames[:, 48:208, 48:208] += 0.5
+        level = np.array([0.0, 0.4, 0.0, 0.0, -0.4, 0.0], np.float32)
+        frames[:, 160:192, 64:96] += level[:, None, None]
         causes = {"F1": truth, "F2": np.roll(truth, 100, axis=2)}
         organs = np.zeros((2, 256, 256), np.uint8)
         organs[:, 160:192, 64:96] = 5  # the body of the tongue

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from mri2speech.acoustic.model import AcousticModel
 from mri2speech.features import Scaler
-from mri2speech.gradcam.agreement import top_region
 from mri2speech.gradcam.readout import FrameReadout
 
 Floats = npt.NDArray[np.float32]
 Region = npt.NDArray[np.bool_]
 
 _BLUR = 1 / 16  # standard deviation of the blur, as a share of the image's height
+_NEAR = 1 / 32  # standard deviation of nearness, likewise
 _FINEST = 8  # cells a side of a random map
 _CHUNK = 32  # frames that the CNN sees at once
 
@@ -138,11 +138,11 @@ def curves(
         probe: Of the film.
         index: The frame's number.
         frame: The frame.
-        heat: The map by which pixels are ordered; equal ones at random.
+        heat: The map by which pixels are ordered; equal ones by their nearness to heat, or at random.
         rows: Of `band_rows`.
         steps: Equal parts in which the pixels change.
         baseline: What the frame becomes.
-        rng: Of the order of equal pixels.
+        rng: Of the order of equal pixels without any.
 
     Returns:
         In dB, at 0, 1/steps, ..., 1 of the pixels: the change after deleting the hottest ones, and the change
@@ -153,7 +153,7 @@ def curves(
         - output: two of `[steps + 1]`
     """
     empty = baseline(frame)
-    order = np.lexsort((rng.random(heat.size), -heat.ravel()))
+    order = _by_heat(heat, rng.random(heat.size))
     rank = np.empty(heat.size, dtype=np.int64)
     rank[order] = np.arange(heat.size)
     place = rank.reshape(heat.shape)
@@ -169,5 +169,16 @@ def curves(
 
 
 def marked_region(heat: Floats, share: float) -> Region:
-    """The hottest share of the pixels of a map, `[H, W]`."""
-    return top_region(heat, share)
+    """The hottest share of the pixels of a map, of equal ones those near to heat, `[H, W]`.
+
+    A cause is 0 but for the edges of a few organs; its region is grown from them.
+    """
+    marked = np.zeros(heat.size, dtype=bool)
+    marked[_by_heat(heat)[: max(1, round(share * heat.size))]] = True
+    return marked.reshape(heat.shape)
+
+
+def _by_heat(heat: Floats, *last: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
+    """Pixels from the hottest to the coldest, equal ones from the nearest to heat to the farthest."""
+    near = cv2.GaussianBlur(heat, (0, 0), _NEAR * len(heat))
+    return np.lexsort((*last, -near.ravel(), -heat.ravel()))
