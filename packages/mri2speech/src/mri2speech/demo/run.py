@@ -6,6 +6,7 @@ In the folder: `phantom` and `strangers` (films, sound and truth), `data` and `s
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,7 @@ KNOWN, UNKNOWN = "known", "unknown"
 TITLES = {KNOWN: "Unseen utterances of the speakers", UNKNOWN: "Speakers never seen"}
 # Where the films and the data of each group are.
 PLACES = {KNOWN: ("phantom", "data"), UNKNOWN: ("strangers", "strangers_data")}
-Measures = dict[str, dict[str, dict[str, float]]]
+Measures = dict[str, dict[str, dict[str, float | None]]]
 
 
 def run(
@@ -50,7 +51,7 @@ def run(
         workers: Processes that make and read films.
 
     Returns:
-        The means of `evaluate`, by group (`known`, `unknown`) and voice.
+        The means of `evaluate`, by group (`known`, `unknown`) and voice; None where nothing was found.
 
     Raises:
         FileError: If the folder holds a demo of other settings, or a film cannot be used.
@@ -76,11 +77,18 @@ def run(
     shown = [(group, name) for group, result in results.items() for name in result.shown]
     for group, name in shown:
         _explained(folder, group, name, results[group], best, config, synthesizer.mel_config.sample_rate)
-    means = {group: result.means for group, result in results.items()}
+    means = {group: _finite(result) for group, result in results.items()}
     write_json(folder / "results.json", {"settings": asdict(config), "means": means})
     write_page(folder, {group: (TITLES[group], result) for group, result in results.items()}, shown)
     _report(folder, results)
     return means
+
+
+def _finite(result: Result) -> dict[str, dict[str, float | None]]:
+    return {
+        voice: {name: value if math.isfinite(value) else None for name, value in row.items()}
+        for voice, row in result.means.items()
+    }
 
 
 def _claim(folder: Path, config: DemoConfig) -> None:
