@@ -5,6 +5,7 @@ import scipy.signal
 from audio_io.errors import ConfigError
 from mri2speech.evaluate import metrics
 from mri2speech.evaluate.formants import FormantConfig, formants
+from mri2speech.evaluate.reader import FormantReader
 from mri2speech.phantom.anatomy import speaker
 from mri2speech.phantom.corpus import frame_times, speak
 from mri2speech.phantom.gestures import compose, perform
@@ -131,3 +132,17 @@ def test_formants_of_the_phantom_are_those_of_its_tube():
 def test_silence_has_no_formants():
     assert np.isnan(formants(np.zeros(RATE), RATE, [0.2, 0.5])).all()
     assert formants(np.zeros(RATE), RATE, []).shape == (0, 3)
+
+
+def test_the_reader_finds_what_a_linear_map_hides_and_ignores_the_level():
+    rng = np.random.default_rng(0)
+    log = rng.normal(np.log([500, 1500, 2500]), 0.2, (1000, 3))
+    directions = rng.normal(size=(3, 64))
+    mels = log @ directions * 20 + rng.normal(0, 0.1, (1000, 64))
+    reader = FormantReader.fit(mels[:600], np.exp(log[:600]))
+    found = reader.read(mels[600:] + rng.normal(0, 20, (400, 1)))
+    assert np.abs(found / np.exp(log[600:]) - 1).max() < 0.02
+    with pytest.raises(
+        ConfigError, match="mels: found 10 frames, 10 formants, expected as many, at least 200"
+    ):
+        FormantReader.fit(mels[:10], np.exp(log[:10]))

@@ -11,7 +11,16 @@ from mri2speech.commands import train as train_command
 
 DESCRIPTION = "Speech from real-time MRI video: CNN-BiLSTM to mel, HiFi-GAN to waveform."
 # In the order in which a corpus is worked on.
-COMMANDS: tuple[Any, ...] = (phantom, preprocess, train_command, vocoder, synthesize, gradcam, evaluate, export)
+COMMANDS: tuple[Any, ...] = (
+    phantom,
+    preprocess,
+    train_command,
+    vocoder,
+    synthesize,
+    gradcam,
+    evaluate,
+    export,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

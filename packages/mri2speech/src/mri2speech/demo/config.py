@@ -54,8 +54,8 @@ class DemoConfig:
 # Half precision keeps 256x256 frames of a quarter of an hour below 2 GB.
 _PREPROCESS = PreprocessConfig(dtype="float16", pairs="none")
 _ACOUSTIC = AcousticConfig(backbone="test_resnet", image_size=64, hidden=192, dropout=0.2)
-# Its map of 4x4; the last one has 2x2.
-_GRADCAM = GradcamConfig(layer="layer3", dtype="float16")
+# Its map of 8x8; the last one, 2x2, marks places that do not matter (docs/mri2speech_gradcam.md).
+_GRADCAM = GradcamConfig(layer="layer2", influence="both", dtype="float16")
 _LOSS = LossConfig(ramp_steps=500)
 _TRAINING = FitConfig(
     mode="sequence",

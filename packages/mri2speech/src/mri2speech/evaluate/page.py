@@ -10,9 +10,12 @@ from mri2speech.vocoder.page import Sound, sound_html, table_html, write_html
 
 _HEADS = {
     "voice": "voice",
-    "f1_rmse_hz": "F1 error (Hz)",
-    "f2_rmse_hz": "F2 error (Hz)",
-    "f3_rmse_hz": "F3 error (Hz)",
+    "f1_reader_rmse_hz": "F1 error, spectrum (Hz)",
+    "f2_reader_rmse_hz": "F2 error, spectrum (Hz)",
+    "f3_reader_rmse_hz": "F3 error, spectrum (Hz)",
+    "f1_rmse_hz": "F1 error, peaks (Hz)",
+    "f2_rmse_hz": "F2 error, peaks (Hz)",
+    "f3_rmse_hz": "F3 error, peaks (Hz)",
     "mcd_db": "MCD (dB)",
     "mcd_dtw_db": "MCD, warped (dB)",
     "mel_all_db": "mel error (dB)",

@@ -28,6 +28,7 @@ from mri2speech.dataset import SequenceDataset
 from mri2speech.evaluate import metrics
 from mri2speech.evaluate.config import EvaluateConfig
 from mri2speech.evaluate.formants import formants
+from mri2speech.evaluate.reader import FEWEST, FormantReader
 from mri2speech.features import mel_db
 from mri2speech.meta import Sample, sample_folder
 from mri2speech.phantom.outline import ARTICULATORS
@@ -99,7 +100,7 @@ def evaluate(
     films = SequenceDataset(data, mel=synthesizer.mel_config)
     chosen, training = _parts(films, config, split)
     root = Path(data)
-    mean_mel, mean_formants = _means(root, films, training, truth)
+    mean_mel, mean_formants, reader = _means(root, films, training, truth)
     result = Result()
     track = _pitch_tracker(films.meta.mel, result.notes)
     with Progress("evaluate", len(chosen), "utterances") as progress:
@@ -122,7 +123,7 @@ def evaluate(
                 "recording": (reference[0], mels, np.where(known.clear[:, None], known.formants, np.nan))
             }
             for voice, (waveform, mel) in voices.items():
-                row, found = _measure(waveform, reference[0], mel, mels, known, synthesizer)
+                row, found = _measure(waveform, reference[0], mel, mels, known, synthesizer, reader)
                 if pitch is not None and track is not None:
                     wrong = metrics.pitch_errors(track(waveform, mels.shape[1]), pitch)
                     row |= {
@@ -187,20 +188,22 @@ def _parts(
 
 def _means(
     root: Path, films: SequenceDataset, training: Sequence[int], truth: str | Path | None
-) -> tuple[Floats, Floats]:
-    """Mean mel `[n_mels]` and mean formants `[3]` of the training utterances."""
-    mels, values = [], []
+) -> tuple[Floats, Floats, FormantReader | None]:
+    """Mean mel `[n_mels]` and formants `[3]` of the training utterances; with true formants, a reader."""
+    mels, clear, values = [], [], []
     for index in training:
         sample = films.meta.samples[index]
         mel = np.load(sample_folder(root, sample.id) / "mel_db.npy", allow_pickle=False)
         waveform, _ = load(root / "wavs" / f"{sample.id}.wav", sample_rate=films.meta.mel.sample_rate)
         known = _truth(truth, sample, waveform[0], torch.from_numpy(mel).T, films)
         mels.append(mel)
+        clear.append(mel[known.clear])
         values.append(known.formants[known.clear])
-    with np.errstate(invalid="ignore"):
-        found = np.concatenate(values) if values else np.full((1, 3), np.nan)
-        mean = np.nanmean(found, axis=0) if len(found) else np.full(3, np.nan)
-    return np.concatenate(mels).mean(axis=0), mean
+    found, heard = np.concatenate(values), np.concatenate(clear)
+    mean = np.nanmean(found, axis=0) if len(found) else np.full(3, np.nan)
+    known_enough = truth is not None and len(found) >= FEWEST
+    reader = FormantReader.fit(heard, found) if known_enough else None
+    return np.concatenate(mels).mean(axis=0), mean, reader
 
 
 def _truth(
@@ -225,7 +228,13 @@ def _truth(
 
 
 def _measure(
-    waveform: Tensor, reference: Tensor, mel: Tensor, mels: Tensor, known: Truth, synthesizer: Synthesizer
+    waveform: Tensor,
+    reference: Tensor,
+    mel: Tensor,
+    mels: Tensor,
+    known: Truth,
+    synthesizer: Synthesizer,
+    reader: FormantReader | None,
 ) -> tuple[Row, Floats]:
     length = min(len(waveform), len(reference))
     said, heard = waveform[:length].double().numpy(), reference[:length].double().numpy()
@@ -244,6 +253,11 @@ def _measure(
     for number in range(3):
         wrong = metrics.errors(found[:, number], known.formants[:, number], known.clear)
         row[f"f{number + 1}_rmse_hz"] = wrong.rmse
+    if reader is not None:
+        read = reader.read(resynthesis.T.numpy())
+        for number in range(3):
+            wrong = metrics.errors(read[:, number], known.formants[:, number], known.clear)
+            row[f"f{number + 1}_reader_rmse_hz"] = wrong.rmse
     return row, found
 
 
@@ -296,8 +310,9 @@ def _pitch_tracker(mel: MelConfig, notes: list[str]) -> PitchTrack | None:
 def summary(means: Mapping[str, Mapping[str, float]]) -> str:
     """The finding in one sentence."""
     said, mean = means["predicted"], means["mean"]
+    kind = "reader_rmse_hz" if "f1_reader_rmse_hz" in said else "rmse_hz"
     parts = [
-        f"F{n} within {said[f'f{n}_rmse_hz']:.0f} Hz (the mean: {mean[f'f{n}_rmse_hz']:.0f} Hz)"
+        f"F{n} within {said[f'f{n}_{kind}']:.0f} Hz (the mean: {mean[f'f{n}_rmse_hz']:.0f} Hz)"
         for n in (1, 2)
     ]
     copied = means["copy"]["mcd_db"]
