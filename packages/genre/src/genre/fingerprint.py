@@ -28,6 +28,7 @@ _NEAREST, _FARTHEST = 4, 128  # frames between the peaks of a landmark
 _WIDEST = 96  # bins between the peaks of a landmark
 _TIME_STEP = 4  # frames that count as the same time
 _LARGEST_GROUP = 32  # landmarks that are compared with each other; more alike tell nothing
+_BLOCK = 500_000  # landmarks that are compared with all at a time
 
 Integers = NDArray[np.int64]
 
@@ -101,29 +102,51 @@ def find_matches(recordings: list[Landmarks], *, least_share: float, least_overl
     order = np.lexsort((times, owner, codes))
     codes, times, owner = codes[order], times[order], owner[order]
     width = 2 * (int(times.max(initial=0)) + 2)
-    found = []
-    for lag in range(1, min(_LARGEST_GROUP, codes.size)):
-        same = np.nonzero((codes[lag:] == codes[:-lag]) & (owner[lag:] != owner[:-lag]))[0]
-        pair = owner[same] * len(recordings) + owner[same + lag]  # the first owner is the smaller one
-        found.append(pair * width + times[same] - times[same + lag] + width // 2)
-    if not found:
-        return []
-    keys, counts = np.unique(np.concatenate(found), return_counts=True)
-    # A peak may fall into the neighbouring frame.
-    total = counts.copy()
-    for step in (-2, -1, 1, 2):
-        place = np.minimum(np.searchsorted(keys, keys + step), keys.size - 1)
-        total += np.where(keys[place] == keys + step, counts[place], 0)
-    pairs, offsets = keys // width, keys % width - width // 2
-    best = np.lexsort((-total, pairs))
-    best = best[np.r_[True, np.diff(pairs[best]) > 0][: best.size]]
     matches = []
-    for index in best[total[best] > 1]:
-        first, second = divmod(int(pairs[index]), len(recordings))
-        match = _judge(recordings, first, second, int(offsets[index]), int(total[index]))
-        if match.share >= least_share and match.overlap >= least_overlap:
-            matches.append(match)
+    block_of = np.cumsum([r.codes.size for r in recordings]) // _BLOCK
+    for block in np.unique(block_of):
+        # Pairs whose first recording is in the block; all at once would take gigabytes.
+        index = np.nonzero(block_of[owner] == block)[0]
+        keys, total = _count(codes, times, owner, index, len(recordings), width)
+        pairs, offsets = keys // width, keys % width - width // 2
+        best = np.lexsort((-total, pairs))
+        best = best[np.r_[True, np.diff(pairs[best]) > 0][: best.size]]
+        for place in best[total[best] > 1]:
+            first, second = divmod(int(pairs[place]), len(recordings))
+            match = _judge(recordings, first, second, int(offsets[place]), int(total[place]))
+            if match.share >= least_share and match.overlap >= least_overlap:
+                matches.append(match)
     return matches
+
+
+def _count(
+    codes: Integers, times: Integers, owner: Integers, index: Integers, recordings: int, width: int
+) -> tuple[Integers, Integers]:
+    """How many landmarks agree, by pair of recordings and offset (as one number), near offsets included.
+
+    Args:
+        codes: Sorted.
+        times: Of the same landmarks.
+        owner: Number of their recording, increasing within a code.
+        index: Which landmarks to compare with those after them.
+        recordings: Their number.
+        width: Number of offsets.
+    """
+    found = []
+    for lag in range(1, _LARGEST_GROUP):
+        a = index[: np.searchsorted(index, codes.size - lag)]
+        a = a[(codes[a] == codes[a + lag]) & (owner[a] != owner[a + lag])]
+        found.append(
+            (owner[a] * recordings + owner[a + lag]) * width + times[a] - times[a + lag] + width // 2
+        )
+    keys, counts = np.unique(np.concatenate(found), return_counts=True)
+    total = counts.copy()
+    if keys.size:
+        # A peak may fall into a neighbouring frame.
+        for step in (-2, -1, 1, 2):
+            place = np.minimum(np.searchsorted(keys, keys + step), keys.size - 1)
+            total += np.where(keys[place] == keys + step, counts[place], 0)
+    return keys, total
 
 
 def correlate(first: Tensor, second: Tensor, offset: float) -> float:
