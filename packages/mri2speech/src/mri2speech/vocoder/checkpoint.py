@@ -207,7 +207,7 @@ def latest(folder: str | Path, prefix: str) -> Path:
 
     Args:
         folder: Where to look.
-        prefix: "g_" or "do_".
+        prefix: `g_` or `do_`.
 
     Raises:
         FileError: If there is none.
