@@ -136,3 +136,18 @@ def test_noise_has_the_landmarks_and_the_correlation_of_its_cut_only():
     assert correlate(whole, cut, matches[0].offset) == pytest.approx(1, abs=1e-6)
     assert correlate(whole, other, 0.0) < 0.05
     assert find_landmarks(torch.zeros(100)).codes.size == 0
+
+
+def test_blocks_do_not_change_what_matches(monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    whole = torch.randn(4, 4 * RATE, generator=generator)
+    recordings = [find_landmarks(x) for x in (*whole, whole[0, 5000:], whole[2, :20000])]
+    at_once = find_matches(recordings, least_share=0.0, least_overlap=0.0)
+    monkeypatch.setattr("genre.fingerprint._BLOCK", 500)
+
+    def key(match):
+        return (match.first, match.second)
+
+    in_blocks = find_matches(recordings, least_share=0.0, least_overlap=0.0)
+    assert sorted(in_blocks, key=key) == sorted(at_once, key=key)
+    assert {key(m) for m in at_once if m.share > 0.1} == {(0, 4), (2, 5)}
