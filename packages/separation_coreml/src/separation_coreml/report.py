@@ -21,7 +21,7 @@ KINDS = ("fp32", "fp16", "int8")
 # SDR in dB that a program has to reach against PyTorch.
 BARS = {"fp32": 110.0, "fp16": 50.0, "int8": 35.0}
 # Families of which float32 itself is less exact; what PyTorch's own float32 loses is in the note of the row.
-FP32_BARS = {"mdx23c": 90.0}
+FP32_BARS = {"mdx23c": 90.0, "mdx_net": 100.0}
 # In MB, of the package with 8-bit weights.
 SIZE_BARS = {"htdemucs": 50.0}
 QUICK_SEGMENT = 1.0  # s

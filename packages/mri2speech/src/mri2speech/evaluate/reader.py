@@ -64,7 +64,8 @@ class FormantReader:
             - output: `[T, 3]`
         """
         x = _level_free(np.asarray(mels, dtype=np.float64))
-        return np.asarray(np.exp((x - self.mean) @ self.weights + self.bias))
+        found: Floats = np.exp((x - self.mean) @ self.weights + self.bias)
+        return found
 
 
 def _level_free(mels: Floats) -> Floats:
