@@ -10,7 +10,8 @@ import torch
 import audio_io
 from audio_io.errors import ConfigError, FileError, TruncatedAudioError
 from mri2speech import dicom
-from mri2speech.video import VideoError, open_video
+from mri2speech.film import VideoError
+from mri2speech.video import open_video
 from mri2speech.video_writer import write_video
 
 RATES = [1159 / 50, 25.0, 11413 / 420, 50.0, 2082 / 25]  # 23.18 (USC-TIMIT), 27.17 (brief), 83.28 (USC 75)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audio_io.errors import FileError
-from mri2speech.video import DICOM_EXTENSIONS, Image, Video, VideoError, checked_times
+from mri2speech.film import DICOM_EXTENSIONS, Image, Video, VideoError, checked_times
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 _TAGS = [

@@ -6,123 +6,35 @@ files and series by pydicom (`mri2speech.dicom`). Corpora of real-time MRI diffe
 not by its number.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from audio_io.codecs.complete import check_complete
 from audio_io.codecs.formats import Container, identify
-from audio_io.errors import AudioNotFoundError, ConfigError, FileError, NoAudioError, UnknownFormatError
+from audio_io.errors import AudioNotFoundError, ConfigError, NoAudioError, UnknownFormatError
+from mri2speech.film import DICOM_EXTENSIONS, MIN_FRAMES, Image, Video, VideoError, checked_times
 
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-Image = npt.NDArray[Any]
-"""A grey frame, `[H, W]`: uint8, uint16 or float32, as the file holds it."""
-
 ARRAY_EXTENSIONS = frozenset({".npy", ".npz"})
-DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
 CONTAINER_EXTENSIONS = frozenset({
     ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv",
 })  # fmt: skip
 VIDEO_EXTENSIONS = ARRAY_EXTENSIONS | DICOM_EXTENSIONS | CONTAINER_EXTENSIONS
 """Suffixes of what `open_video` reads."""
 
-MIN_FRAMES = 4  # what the acoustic model sees at a time
-
 _FORMATS = "a film (MP4, MOV, AVI, MKV, WebM, MPEG), an array (.npy, .npz) or DICOM"
 _GREY_SPREAD = (
     32  # difference of red, green and blue of a pixel, of 255, that compression of grey stays below
 )
-
-
-class VideoError(FileError):
-    """A film cannot be used."""
-
-
-@dataclass(frozen=True, eq=False)
-class Video:
-    """An opened film; its frames are decoded when they are asked for.
-
-    Attributes:
-        path: The file, or the folder of a DICOM series.
-        times: When each frame shows, in s from the first one, strictly increasing: float64 [T].
-        height: In pixels.
-        width: In pixels.
-        is_variable: Whether the steps between frames differ by more than the rounding of the time stamps.
-        is_colour: Whether the first frame has colours; the frames read are its luma.
-        start_time: When the first frame shows on the clock of the container, in s.
-        has_sound: Whether there is a sound track (`audio_io.load` reads it).
-        codec: How the frames are coded.
-    """
-
-    path: Path
-    times: npt.NDArray[np.float64]
-    height: int
-    width: int
-    decode: Callable[[], Iterator[Image]]
-    is_variable: bool = False
-    is_colour: bool = False
-    start_time: float = 0.0
-    has_sound: bool = False
-    codec: str = ""
-
-    @property
-    def step(self) -> float:
-        """Median time between two frames in s."""
-        return float(np.median(np.diff(self.times)))
-
-    @property
-    def fps(self) -> float:
-        """Frames a second, on average."""
-        return (len(self.times) - 1) / float(self.times[-1] - self.times[0])
-
-    @property
-    def duration(self) -> float:
-        """Length in s; the last frame counts as long as the median one."""
-        return float(self.times[-1]) + self.step
-
-    def frames(self) -> Iterator[Image]:
-        """The frames in order, one for each of `times`, at constant memory.
-
-        Raises:
-            VideoError: If the data cannot be decoded, fewer frames come than were announced, the size changes
-                or a value is not finite.
-
-        Shape:
-            - each: `[H, W]`
-        """
-        count = 0
-        for image in self.decode():
-            if image.shape != (self.height, self.width):
-                found = f"frame {count} of {image.shape[1]}x{image.shape[0]} pixels"
-                raise VideoError(self.path, found, f"{self.width}x{self.height} throughout")
-            if image.dtype.kind == "f" and not np.isfinite(image).all():
-                raise VideoError(self.path, f"NaN or infinity in frame {count}", "finite values")
-            count += 1
-            yield image
-        if count != len(self.times):
-            raise VideoError(
-                self.path, f"{count} frames that can be decoded", f"the {len(self.times)} it announces"
-            )
-
-    def load(self) -> Image:
-        """All frames at once.
-
-        Raises:
-            VideoError: As for `frames`.
-
-        Shape:
-            - output: `[T, H, W]`
-        """
-        return np.stack(list(self.frames()))
 
 
 def open_video(path: str | Path, *, fps: float | None = None) -> Video:
@@ -152,19 +64,6 @@ def open_video(path: str | Path, *, fps: float | None = None) -> Video:
     else:
         video = _open_container(path, fps)
     return video
-
-
-def checked_times(path: Path, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The times of the frames from the first one on, if there are enough and they increase.
-
-    Raises:
-        VideoError: Otherwise.
-    """
-    if len(times) < MIN_FRAMES:
-        raise VideoError(path, f"{len(times)} frames", f"at least {MIN_FRAMES}")
-    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise VideoError(path, "time stamps that do not increase", "one for each frame, in order")
-    return np.asarray(times - times[0], dtype=np.float64)
 
 
 def _open_array(path: Path, fps: float | None) -> Video:

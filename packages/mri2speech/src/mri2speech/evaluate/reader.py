@@ -69,4 +69,4 @@ class FormantReader:
 
 
 def _level_free(mels: Floats) -> Floats:
-    return mels - mels.mean(axis=1, keepdims=True)
+    return np.asarray(mels - mels.mean(axis=1, keepdims=True))

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from audio_io.errors import FileError
 from mri2speech.config import MelConfig
+from mri2speech.film import Image, Video
 from mri2speech.preprocess.config import PreprocessConfig
-from mri2speech.video import Image, Video, open_video
+from mri2speech.video import open_video
 
 Floats = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]

@@ -19,11 +19,12 @@ from audio_io.atomic import fingerprint, write_json
 from audio_io.errors import FileError
 from mri2speech.config import MelConfig
 from mri2speech.features import mel_db
+from mri2speech.film import Video, VideoError
 from mri2speech.meta import Alignment, Sample, sample_folder
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.frames import Floats, load_mask, mel_times, network_frames, within
 from mri2speech.preprocess.sources import Source
-from mri2speech.video import Video, VideoError, open_video
+from mri2speech.video import open_video
 
 _VERSION = 1  # of what is written; a change makes all samples anew
 _TEMPORARY = ".tmp-"

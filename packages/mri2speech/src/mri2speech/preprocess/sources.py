@@ -10,8 +10,9 @@ from pathlib import Path
 
 import audio_io
 from audio_io.errors import ConfigError, FileError, UserError
+from mri2speech.film import DICOM_EXTENSIONS
 from mri2speech.preprocess.config import PreprocessConfig
-from mri2speech.video import DICOM_EXTENSIONS, VIDEO_EXTENSIONS
+from mri2speech.video import VIDEO_EXTENSIONS
 
 _MASK_EXTENSIONS = (".png", ".npy")
 
