@@ -106,18 +106,33 @@ class Predictor:
         if stems is not None:
             assert isinstance(source, Track)
             return self.predict_stems(torch.from_numpy(stems.read(source)))
-        path = source.path if isinstance(source, Track) else Path(source)
+        return self.predict_stems(self.read_stems(source.path if isinstance(source, Track) else source))
+
+    def read_stems(self, source: str | Path) -> Tensor:
+        """Stems of a recording: read where they are ready-made, else separated.
+
+        Args:
+            source: A sound file or a folder of ready-made stems.
+
+        Raises:
+            AudioError: If the recording cannot be used.
+            WeightsNotFoundError: If Demucs is needed and its weights cannot be had.
+
+        Shape:
+            - output: `[4, N]`, in the order of `genre.config.STEMS`, at the rate of the features
+        """
+        path = Path(source)
         if path.is_dir():
             if not has_stems(path) and self.separation.separator == "stems":
                 raise AudioNotFoundError(path, "a folder without stems", "a file for each of the four stems")
             if self.separation.separator != "none":
                 # Better than what Demucs would make of their sum.
-                return self.predict_stems(ReadyStems(self.checkpoint.features.sample_rate)(path))
+                return ReadyStems(self.checkpoint.features.sample_rate)(path)
         if self._separator is None:
             self._separator = open_separator(
                 self.separation, self.checkpoint.features, device=str(self.device)
             )
-        return self.predict_stems(self._separator(path))
+        return self._separator(path)
 
     def predict_stems(self, stems: Tensor) -> Prediction:
         """Genres of stems at the rate of the features.
