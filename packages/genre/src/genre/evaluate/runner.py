@@ -1,0 +1,263 @@
+"""Cross-validation: every track is answered by networks that have not heard it.
+
+From the training part of each fold a share is kept aside, by artist where the folds are. It chooses the epoch
+and fits the temperature, so that the tracks of the fold have no say in the network that they test (Cawley &
+Talbot 2010, "On over-fitting in model selection and subsequent selection bias").
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_io.atomic import write_json
+from audio_io.errors import ConfigError, FileError
+from genre import checkpoint as checkpoints
+from genre.dataset import Stems, split_tracks
+from genre.evaluate.calibration import Floats, Integers, apply_temperature
+from genre.evaluate.config import EvaluateConfig
+from genre.evaluate.network import calibrate, track_logits
+from genre.evaluate.result import Evaluation, Run, Split, Tested, as_written
+from genre.folds import Fold, folds
+from genre.layouts import Track
+from genre.leakage import Leakage, torn
+from genre.run_config import Settings
+from genre.train import fit
+from genre.train_callbacks import CHECKPOINT, LOG, Log, best_epoch
+
+DESCRIPTION, RESULT = "cross_validation.json", "test.json"
+# What has no part in the result.
+_FREE = ("num_workers", "load_optimizer_state", "load_scheduler_state")
+
+
+def cross_validate(
+    tracks: Sequence[Track],
+    labels: Sequence[str],
+    stems: Stems,
+    out: str | Path,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+    config: EvaluateConfig = EvaluateConfig(),  # noqa: B008 - frozen
+    *,
+    device: str = "auto",
+    leakage: Leakage | None = None,
+    problems: Sequence[str] = (),
+) -> Evaluation:
+    """Train and test networks fold by fold, or go on with what a folder has.
+
+    Each network's run is `out/<by>/fold_<k>/seed_<s>` (`genre.train.fit`); what is done is not done again.
+
+    Args:
+        tracks: With labels, and with artists for folds by artist.
+        labels: Names of the genres, in the order of the outputs.
+        stems: Where the stems are, mostly a filled `genre.stem_cache.StemCache`.
+        out: Folder of the evaluation; `evaluation.json` and `predictions.csv` are written there.
+        settings: Of the trainings; `test_size` is the share of each training part that chooses.
+        config: Folds and seeds.
+        device: See `audio_io.cli.pick_device`.
+        leakage: Duplicates in the corpus. Folds by artist keep them together; random folds do not, as is
+            usual, and how many they tear apart is part of the result.
+        problems: Sentences for the report.
+
+    Raises:
+        ConfigError: If the corpus is too small for the folds, a setting cannot be used, or the folder has an
+            evaluation of other tracks or settings.
+        UserError: As `genre.train.fit` does.
+        KeyboardInterrupt: After Ctrl-C, once the state is kept.
+    """
+    root = Path(out)
+    together = leakage.together if leakage else []
+    seed = settings.train.seed
+    plans = {
+        by: folds(tracks, config.folds, by, seed, together=together if by == "artist" else ())
+        for by in config.by
+    }
+    _claim(root / DESCRIPTION, _describe(tracks, labels, settings, config, together))
+    bench = _Bench(tuple(labels), stems, settings, device)
+    log = Log(root / LOG)
+    splits: dict[str, Split] = {}
+    for by, parts in plans.items():
+        tested = []
+        for number, (training, held_out) in enumerate(parts[: config.max_folds or None], start=1):
+            heard, test = [tracks[int(i)] for i in training], [tracks[int(i)] for i in held_out]
+            results = []
+            for extra in range(config.ensemble):
+                place = root / by / f"fold_{number}" / f"seed_{seed + extra}"
+                if (result := _read(place, test)) is None:
+                    log.say(f"{by}, fold {number} of {len(parts)}, seed {seed + extra}")
+                    result = bench.work(place, heard, test, seed + extra, by_artist=by == "artist")
+                    log.say(f"accuracy on the fold {result.accuracy(bench.truth(test)):.4f}")
+                results.append(result)
+            tested.append(_Tested(number, test, results))
+        splits[by] = _assemble(by, bench.labels, tracks, parts, tested, leakage)
+    evaluation = Evaluation(
+        labels=bench.labels,
+        splits=splits,
+        settings=asdict(settings),
+        duplicates=None if leakage is None else tuple(pair.sentence() for pair in leakage.pairs),
+        problems=tuple(problems),
+    )
+    evaluation.write(root)
+    return evaluation
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What one network has answered; the content of `test.json`."""
+
+    seed: int
+    epoch: int
+    validation_accuracy: float
+    temperature: float
+    raw: Floats
+    calibrated: Floats
+
+    def accuracy(self, truth: Integers) -> float:
+        return float((self.calibrated.argmax(axis=1) == truth).mean())
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A fold, its tracks and the answers of its networks."""
+
+    number: int
+    tracks: list[Track]
+    results: list[_Result]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all networks have in common."""
+
+    labels: tuple[str, ...]
+    stems: Stems
+    settings: Settings
+    device: str
+
+    def truth(self, tracks: Sequence[Track]) -> Integers:
+        return np.array([self.labels.index(track.label or "") for track in tracks])
+
+    def work(
+        self, place: Path, heard: Sequence[Track], test: Sequence[Track], seed: int, *, by_artist: bool
+    ) -> _Result:
+        """Train a network, and let it answer."""
+        train = self.settings.train
+        # The same tracks choose for all seeds: these differ by what is drawn in training alone.
+        training, validation = split_tracks(heard, train.test_size, train.seed, by_artist=by_artist)
+        settings = replace(self.settings, train=replace(train, seed=seed))
+        fitted = fit(training, validation, self.labels, self.stems, place, settings, device=self.device)
+        temperature = calibrate(fitted.best, validation, self.stems, device=self.device)
+        logits = track_logits(checkpoints.load(fitted.best), test, self.stems, device=self.device)
+        result = _Result(
+            seed=seed,
+            epoch=best_epoch(fitted.history) + 1,
+            validation_accuracy=fitted.accuracy,
+            temperature=temperature,
+            raw=as_written(np.stack([apply_temperature(rows, 1.0) for rows in logits])),
+            calibrated=as_written(np.stack([apply_temperature(rows, temperature) for rows in logits])),
+        )
+        arrays = {"raw": result.raw.tolist(), "calibrated": result.calibrated.tolist()}
+        content = {**asdict(result), **arrays, "tracks": [track.id for track in test]}
+        write_json(place / RESULT, content)
+        # Dozens of these would fill the disk, and the network needs no more training.
+        (place / CHECKPOINT).unlink(missing_ok=True)
+        shutil.rmtree(place / "frozen", ignore_errors=True)
+        return result
+
+
+def _read(place: Path, test: Sequence[Track]) -> _Result | None:
+    """What a network has answered before."""
+    path = place / RESULT
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        is_same = content.pop("tracks") == [track.id for track in test]
+        for name in ("raw", "calibrated"):
+            content[name] = np.array(content[name])
+        result = _Result(**content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileError(
+            path, "a damaged result", "that of a fold, or no file so that it is redone"
+        ) from error
+    if not is_same:
+        raise FileError(path, "the answers to other tracks", "those of this fold, or no file")
+    return result
+
+
+def _assemble(
+    by: str,
+    labels: tuple[str, ...],
+    tracks: Sequence[Track],
+    parts: Sequence[Fold],
+    tested: Sequence[_Tested],
+    leakage: Leakage | None,
+) -> Split:
+    both_sides = torn(parts, tracks, Leakage((), (), 0) if leakage is None else leakage)
+    return Split(
+        by=by,
+        labels=labels,
+        tracks=tuple(
+            Tested(track.id, track.label or "", track.artist, fold.number)
+            for fold in tested
+            for track in fold.tracks
+        ),
+        seeds=tuple(result.seed for result in tested[0].results),
+        raw=_stack([[result.raw for result in fold.results] for fold in tested]),
+        calibrated=_stack([[result.calibrated for result in fold.results] for fold in tested]),
+        runs=tuple(
+            Run(fold.number, result.seed, result.epoch, result.validation_accuracy, result.temperature)
+            for fold in tested
+            for result in fold.results
+        ),
+        folds=len(parts),
+        copies=None if leakage is None else both_sides.pairs,
+        known_artists=both_sides.artists,
+    )
+
+
+def _stack(folds_: Sequence[Sequence[Floats]]) -> Floats:
+    """Probabilities of folds and seeds, `[seeds, tracks, genres]`."""
+    return np.concatenate([np.stack(seeds) for seeds in folds_], axis=1)
+
+
+def _describe(
+    tracks: Sequence[Track],
+    labels: Sequence[str],
+    settings: Settings,
+    config: EvaluateConfig,
+    together: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    tables = asdict(settings)
+    for name in _FREE:
+        del tables["train"][name]
+    return {
+        **tables,
+        "folds": config.folds,
+        "labels": list(labels),
+        "tracks": [[track.id, track.label, track.artist] for track in tracks],
+        "duplicates": [list(pair) for pair in together],
+    }
+
+
+def _claim(path: Path, description: Mapping[str, Any]) -> None:
+    """Make the folder that of this evaluation, or refuse it."""
+    if not path.is_file():
+        write_json(path, description)
+        return
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileError(path, "no JSON", "the description of an evaluation") from error
+    expected = "what the evaluation in the folder has, or a folder of its own for each evaluation"
+    for name, value in description.items():
+        earlier = known.get(name)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            for key, entry in value.items():
+                if earlier.get(key) != entry:
+                    raise ConfigError(key, f"{entry}, but {path} has {earlier.get(key)}", expected)
+        elif value != earlier:
+            raise ConfigError(name, f"others than {path} has", expected)
