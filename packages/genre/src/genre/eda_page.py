@@ -71,7 +71,7 @@ def write_survey(survey: Survey, features: FeatureConfig, folder: Path) -> list[
         f"Mel spectrograms, the first {_GALLERY_SECONDS:g} s": folder / "gallery.png",
     }
     distribution, durations, mels = figures.values()
-    with _all_scripts():
+    with all_scripts():
         plot_distribution(survey, distribution)
         plot_durations(survey, durations)
         plot_gallery(survey, features, mels)
@@ -146,7 +146,7 @@ def plot_gallery(survey: Survey, features: FeatureConfig, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _all_scripts() -> Iterator[None]:
+def all_scripts() -> Iterator[None]:
     """Names of genres and files in the fonts that are here; what none of them has becomes a box."""
     import matplotlib as mpl
     from matplotlib.font_manager import fontManager

@@ -1,0 +1,87 @@
+"""What evaluations come to, in sentences."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from genre.evaluate.figures import split_title
+from genre.evaluate.metrics import Comparison, compare
+from genre.evaluate.result import Evaluation, Split
+
+
+def headline(name: str, evaluation: Evaluation) -> str:
+    """The accuracy of the stricter way of splitting, and what it is of."""
+    split = next(iter(evaluation.splits.values()))
+    scores = split.scores
+    low, high = scores.interval
+    what = {
+        "artist": "tracks by artists that the network had not heard",
+        "random": "tracks that the network had not heard, though it may know their artists",
+    }.get(split.by, split.by)
+    return (
+        f"{name}: {scores.accuracy:.1%} of {scores.tracks} {what} (95 % interval {low:.1%} to {high:.1%}), "
+        f"macro-F1 {scores.macro_f1:.3f}."
+    )
+
+
+def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
+    """By how much random folds overrate, if both ways of splitting are there."""
+    artist, random = evaluation.splits.get("artist"), evaluation.splits.get("random")
+    if artist is None or random is None:
+        return None
+    strict, loose = artist.scores.accuracy, random.scores.accuracy
+    points = 100 * (loose - strict)
+    text = f"{name}: random folds give {loose:.1%} and folds by artist {strict:.1%}"
+    if points <= 0:
+        return f"{text}; knowing the artists did not help here."
+    found = compare(random.is_right, artist.is_right)
+    return (
+        f"{text}: {points:.1f} points of the random score come with artists that the network has heard "
+        f"({_counts(found, 'random folds', 'folds by artist')})."
+    )
+
+
+def model_sentences(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Each model against the next one, on the tracks and by the ways of splitting that both have."""
+    found = []
+    for (first, one), (second, other) in pairwise(evaluations.items()):
+        for by in one.splits:
+            if by not in other.splits:
+                continue
+            result = compare(one.splits[by].is_right, other.splits[by].is_right)
+            if result.tracks:
+                about = f"{_capital(split_title(by))}, {result.tracks} tracks"
+                found.append(f"{about}: {_counts(result, first, second)}.")
+    return found
+
+
+def leakage_sentences(evaluation: Evaluation) -> list[str]:
+    """What is in the corpus twice, and what of it the folds put on both sides."""
+    if evaluation.duplicates is None:
+        found = ["Duplicates were not looked for."]
+    elif not evaluation.duplicates:
+        found = ["No recording was found in the corpus twice."]
+    else:
+        found = [f"Pairs of recordings that are one, exactly or nearly: {len(evaluation.duplicates)}."]
+    return found + [text for split in evaluation.splits.values() if (text := _both_sides(split))]
+
+
+def _both_sides(split: Split) -> str | None:
+    parts = []
+    if split.copies is not None and split.folds > 1:
+        parts.append(f"{split.copies} pairs of duplicates on both sides")
+    if split.known_artists is not None:
+        parts.append(f"{split.known_artists:.0%} of the tracks by an artist whom the network has heard")
+    elif split.folds > 1:
+        parts.append("no artist is known, so the scores may be those of artists rather than of genres")
+    return f"{_capital(split_title(split.by))}: {'; '.join(parts)}." if parts else None
+
+
+def _counts(found: Comparison, first: str, second: str) -> str:
+    return (
+        f"{found.first_only} tracks are right only with {first}, {found.second_only} only with {second}; "
+        f"McNemar p = {found.p_value:.2g}"
+    )
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
