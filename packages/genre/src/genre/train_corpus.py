@@ -1,10 +1,14 @@
-"""From a corpus to a trained network: stems, split, training."""
+"""From a corpus to a trained network: stems, split, training, temperature."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from audio_io.errors import ConfigError
-from genre.dataset import split_tracks
-from genre.layouts import Corpus
+from genre.dataset import Stems, split_tracks
+from genre.evaluate.network import calibrate
+from genre.layouts import Corpus, Track
 from genre.model import build_network
 from genre.run_config import RunConfig, Settings
 from genre.stem_cache import StemCache
@@ -22,6 +26,8 @@ def train_corpus(
     jobs: int = 1,
 ) -> FitResult:
     """Separate what is not separated yet, keep a share of the tracks for validation, and train on the rest.
+
+    The validation tracks choose the best epoch, and the temperature of its network.
 
     Tracks that cannot be used, and mismatches of the corpus, go to the log.
 
@@ -61,4 +67,12 @@ def train_corpus(
     log.say(
         f"{len(training)} tracks to learn from, {len(validation)} for validation, {len(corpus.labels)} genres"
     )
-    return fit(training, validation, corpus.labels, cache, out, settings, run=run, device=device)
+    result = fit(training, validation, corpus.labels, cache, out, settings, run=run, device=device)
+    # Where several processes train, one of them writes.
+    rank_zero_only(_calibrate)(result.best, validation, cache, log, device)
+    return result
+
+
+def _calibrate(best: Path, validation: Sequence[Track], stems: Stems, log: Log, device: str) -> None:
+    temperature = calibrate(best, validation, stems, device=device)
+    log.say(f"temperature {temperature:.3f}, fitted on the {len(validation)} validation tracks")

@@ -10,6 +10,7 @@ from typing import Any
 
 from audio_io.atomic import write_json, write_text
 from audio_io.errors import ConfigError
+from audio_io.figures import DPI
 from genre.evaluate.figures import (
     plot_accuracy,
     plot_confusion,
@@ -41,6 +42,7 @@ th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; te
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; }
+.numbers td { white-space: nowrap; }
 .words td { overflow-wrap: anywhere; }
 summary { cursor: pointer; margin-top: 1rem; }
 """
@@ -257,8 +259,11 @@ def _list(sentences: Sequence[str]) -> str:
 
 
 def _image(path: Path, words: str) -> str:
-    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="{words}" src="data:image/png;base64,{encoded}">'
+    content = path.read_bytes()
+    encoded = base64.b64encode(content).decode("ascii")
+    # The header of a PNG has the width there; figures are drawn for sharper screens than 96 dpi.
+    width = int.from_bytes(content[16:20]) * 96 // DPI
+    return f'<img alt="{words}" width="{width}" src="data:image/png;base64,{encoded}">'
 
 
 def _slugs(names: Mapping[str, object]) -> dict[str, str]:

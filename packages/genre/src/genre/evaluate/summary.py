@@ -16,11 +16,10 @@ def headline(name: str, evaluation: Evaluation) -> str:
     what = {
         "artist": "tracks by artists that the network had not heard",
         "random": "tracks that the network had not heard, though it may know their artists",
-    }.get(split.by, split.by)
-    return (
-        f"{name}: {scores.accuracy:.1%} of {scores.tracks} {what} (95 % interval {low:.1%} to {high:.1%}), "
-        f"macro-F1 {scores.macro_f1:.3f}."
-    )
+    }.get(split.by, "tracks")
+    interval = f"95 % interval {_percent(low)} to {_percent(high)}"
+    accuracy = f"{_percent(scores.accuracy)} of {scores.tracks} {what} ({interval})"
+    return f"{name}: {accuracy}, macro-F1 {scores.macro_f1:.3f}."
 
 
 def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
@@ -30,7 +29,7 @@ def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
         return None
     strict, loose = artist.scores.accuracy, random.scores.accuracy
     points = 100 * (loose - strict)
-    text = f"{name}: random folds give {loose:.1%} and folds by artist {strict:.1%}"
+    text = f"{name}: random folds give {_percent(loose)} and folds by artist {_percent(strict)}"
     if points <= 0:
         return f"{text}; knowing the artists did not help here."
     found = compare(random.is_right, artist.is_right)
@@ -70,7 +69,7 @@ def _both_sides(split: Split) -> str | None:
     if split.copies is not None and split.folds > 1:
         parts.append(f"{split.copies} pairs of duplicates on both sides")
     if split.known_artists is not None:
-        parts.append(f"{split.known_artists:.0%} of the tracks by an artist whom the network has heard")
+        parts.append(f"{_percent(split.known_artists)} of the tracks by an artist whom the network has heard")
     elif split.folds > 1:
         parts.append("no artist is known, so the scores may be those of artists rather than of genres")
     return f"{_capital(split_title(split.by))}: {'; '.join(parts)}." if parts else None
@@ -85,3 +84,7 @@ def _counts(found: Comparison, first: str, second: str) -> str:
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

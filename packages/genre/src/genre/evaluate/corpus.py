@@ -1,0 +1,135 @@
+"""From a corpus to an evaluation: stems, duplicates, and either cross-validation or one finished network."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from audio_io.errors import ConfigError
+from genre import checkpoint as checkpoints
+from genre.config import SeparationConfig
+from genre.evaluate.calibration import apply_temperature
+from genre.evaluate.config import EvaluateConfig
+from genre.evaluate.network import track_logits
+from genre.evaluate.result import Evaluation, Split, Tested, as_written
+from genre.evaluate.runner import cross_validate
+from genre.layouts import Corpus, Track
+from genre.leakage import find_leakage
+from genre.model import build_network
+from genre.run_config import PredictConfig, Settings
+from genre.stem_cache import StemCache
+
+_NAMED = 5  # tracks in a sentence
+
+
+def evaluate_corpus(
+    corpus: Corpus,
+    out: str | Path,
+    settings: Settings,
+    config: EvaluateConfig,
+    *,
+    device: str = "auto",
+    jobs: int = 1,
+    search_duplicates: bool = True,
+) -> Evaluation:
+    """Separate what is not separated yet, look for duplicates, and cross-validate.
+
+    Args:
+        corpus: From `genre.layouts.read_corpus`.
+        out: Folder of the evaluation.
+        settings: Of the trainings.
+        config: Folds and seeds.
+        device: See `audio_io.cli.pick_device`.
+        jobs: Processes that separate side by side.
+        search_duplicates: Whether to compare every recording with every other.
+
+    Raises:
+        UserError: As `genre.stem_cache.StemCache.fill` and `genre.evaluate.runner.cross_validate` do.
+    """
+    if settings.train.weights != "none":
+        # Hours of separation shall not end at weights that are missing.
+        build_network(settings.train, len(corpus.labels))
+    cache = StemCache(settings.separation, settings.features)
+    tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
+    leakage = find_leakage(replace(corpus, tracks=tracks, test=())) if search_duplicates else None
+    return cross_validate(
+        tracks, corpus.labels, cache, out, settings, config,
+        device=device, leakage=leakage, problems=problems,
+    )  # fmt: skip
+
+
+def evaluate_checkpoint(
+    path: str | Path,
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    separation: SeparationConfig | None = None,
+    windows: PredictConfig | None = None,
+    include_training: bool = False,
+    device: str = "auto",
+    jobs: int = 1,
+) -> Evaluation:
+    """Score one finished network on a labelled corpus; nothing is trained.
+
+    The tracks that chose its epoch and temperature are not in the checkpoint, so they are not refused; on
+    them the scores are a little too good.
+
+    Args:
+        path: The checkpoint.
+        corpus: With labels that the network has.
+        out: Folder in which `evaluation.json` and `predictions.csv` are written.
+        separation: How recordings become stems, if not as in training.
+        windows: How the windows of a track are voted over.
+        include_training: Whether to take tracks that the network was trained on.
+        device: See `audio_io.cli.pick_device`.
+        jobs: Processes that separate side by side.
+
+    Raises:
+        ConfigError: If tracks were in the training, or have genres that the network does not know.
+        UserError: If the checkpoint or the corpus cannot be used.
+    """
+    checkpoint = checkpoints.load(path)
+    if unknown := [label for label in corpus.labels if label not in checkpoint.labels]:
+        raise ConfigError("labels", _named(unknown), f"those of {path}: {', '.join(checkpoint.labels)}")
+    trained = set(checkpoint.training)
+    heard = [track.id for track in corpus.tracks if track.id in trained]
+    if heard and not include_training:
+        expected = "tracks that it has not heard, or --include-training"
+        raise ConfigError("tracks", f"{len(heard)} that {path} was trained on ({_named(heard)})", expected)
+    cache = StemCache(separation or checkpoint.separation, checkpoint.features)
+    tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
+    if heard:
+        problems = (f"{len(heard)} tracks are among those that the network was trained on", *problems)
+    logits = track_logits(checkpoint, tracks, cache, config=windows, device=device)
+
+    def shares(temperature: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        return as_written(np.stack([apply_temperature(rows, temperature) for rows in logits])[None])
+
+    split = Split(
+        by="one network",
+        labels=checkpoint.labels,
+        tracks=tuple(Tested(track.id, track.label or "", track.artist, 1) for track in tracks),
+        seeds=(checkpoint.train.seed,),
+        raw=shares(1.0),
+        calibrated=shares(checkpoint.temperature),
+    )
+    tables = {name: asdict(getattr(checkpoint, name)) for name in ("features", "separation", "train")}
+    evaluation = Evaluation(checkpoint.labels, {split.by: split}, tables, None, problems)
+    evaluation.write(out)
+    return evaluation
+
+
+def _prepare(
+    corpus: Corpus, cache: StemCache, *, device: str, jobs: int
+) -> tuple[tuple[Track, ...], tuple[str, ...]]:
+    """Tracks whose stems are there, and what is wrong with the others."""
+    summary = cache.fill(corpus.tracks, device=device, jobs=jobs)
+    left_out = (f"left out: {fault.problem}" for fault in summary.faults)
+    if not summary.ready:
+        raise ConfigError("tracks", "none that can be used", "recordings with labels")
+    return summary.ready, (*corpus.problems, *left_out)
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
