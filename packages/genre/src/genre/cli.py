@@ -5,11 +5,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from audio_io import cli
-from genre.commands import corpus, eda, export, export_stems, leakage, predict, separate, train
+from genre.commands import (
+    corpus,
+    eda,
+    evaluate,
+    explain,
+    export,
+    export_stems,
+    leakage,
+    predict,
+    separate,
+    train,
+)
 
 DESCRIPTION = "Music genre classification from four stems with EfficientNet-B3."
 # In the order in which a corpus is worked on.
-COMMANDS: tuple[Any, ...] = (corpus, eda, leakage, separate, export_stems, train, predict, export)
+COMMANDS: tuple[Any, ...] = (
+    corpus,
+    eda,
+    leakage,
+    separate,
+    export_stems,
+    train,
+    evaluate,
+    predict,
+    explain,
+    export,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""Which stem decided, and where: Shapley values of stems and maps over time and frequency."""

@@ -1,0 +1,95 @@
+"""Explanations of recordings as files: figures, `explain.json` and one web page."""
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+import audio_io
+from audio_io.atomic import write_json
+from audio_io.errors import AudioError
+from audio_io.progress import Progress
+from genre.explain.figures import TimeAxis, draw_summary, draw_track
+from genre.explain.page import write_page
+from genre.explain.report import Entry, Report, as_json
+from genre.explain.summary import summarise
+from genre.explain.track import Explainer
+from genre.layouts import track_of
+
+EMBED_SECONDS = 600.0  # of sound in one page; about 5 MB
+SUMMARY_FIGURE = "summary.png"
+
+
+def write_report(
+    explainer: Explainer, recordings: Sequence[Path], folder: str | Path, *, figures: bool = True
+) -> Report:
+    """Explain recordings and write `index.html`, `explain.json` and the figures.
+
+    Args:
+        explainer: With the network and the settings.
+        recordings: Sound files and folders of stems.
+        folder: Where to write.
+        figures: Whether each recording has a figure and its sound in the page.
+
+    Raises:
+        WeightsNotFoundError: If Demucs is needed and its weights cannot be had.
+        OSError: If a file cannot be written; it carries its name.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    entries: list[Entry] = []
+    errors: list[AudioError] = []
+    names: set[str] = set()
+    embedded = 0.0
+    rate = explainer.predictor.checkpoint.features.sample_rate
+    with Progress("explain", len(recordings), "recordings") as progress:
+        for path in recordings:
+            try:
+                stems = explainer.predictor.read_stems(path)
+            except AudioError as error:
+                errors.append(error)
+                progress.advance(1)
+                continue
+            explanation = explainer.explain_stems(stems)
+            entry = Entry(path, explanation)
+            if figures:
+                embedded += stems.shape[-1] / rate
+                sound = _sound(stems, rate) if embedded <= EMBED_SECONDS else ""
+                target = place / f"{_unused(track_of(path).id, names)}.png"
+                axis = _draw(target, entry, stems, explainer)
+                entry = Entry(path, explanation, target, axis, sound)
+            entries.append(entry)
+            progress.advance(1)
+    summary = summarise([entry.explanation for entry in entries]) if entries else None
+    report = Report(tuple(entries), tuple(errors), summary, place / "index.html")
+    if summary is not None:
+        draw_summary(place / SUMMARY_FIGURE, summary)
+        write_json(place / "explain.json", as_json(report, explainer))
+        write_page(report, place / SUMMARY_FIGURE, explainer.config)
+    return report
+
+
+def _draw(target: Path, entry: Entry, stems: Tensor, explainer: Explainer) -> TimeAxis:
+    features = explainer.predictor.checkpoint.features
+    title = f"{entry.path.name}: {entry.explanation.finding().partition(':')[0]}"
+    return draw_track(target, title, entry.explanation, stems, explainer.cells(), features)
+
+
+def _unused(name: str, names: set[str]) -> str:
+    candidate, number = name, 1
+    while candidate in names:
+        number += 1
+        candidate = f"{name}-{number}"
+    names.add(candidate)
+    return candidate
+
+
+def _sound(stems: Tensor, sample_rate: int) -> str:
+    mixture = stems.sum(dim=0)
+    mixture = mixture / mixture.abs().max().clamp(min=1)  # MP3 is cut off at full scale
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mixture.mp3"
+        audio_io.save(file, mixture, sample_rate)
+        return "data:audio/mpeg;base64," + base64.b64encode(file.read_bytes()).decode("ascii")
