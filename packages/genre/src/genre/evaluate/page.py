@@ -59,13 +59,16 @@ _TERMS = (
 )
 
 
-def write_report(evaluations: Mapping[str, Evaluation], folder: str | Path, title: str) -> Path:
+def write_report(
+    evaluations: Mapping[str, Evaluation], folder: str | Path, title: str, *, notes: Sequence[str] = ()
+) -> Path:
     """Write `index.html`, `report.json` and the figures.
 
     Args:
         evaluations: By the name of the model; the first one is compared with the next, and so on.
         folder: Where to write.
         title: Of the page.
+        notes: Sentences about the corpus and the models, for the end of the page.
 
     Returns:
         The page.
@@ -86,6 +89,8 @@ def write_report(evaluations: Mapping[str, Evaluation], folder: str | Path, titl
         for by, split in evaluation.splits.items():
             body.append(f"<h2>{html.escape(f'{name}, {split_title(by)}')}</h2>")
             body += _section(split, place, f"{slugs[name]}_{_slug(by)}")
+    if notes:
+        body += ["<h2>About the corpus and the models</h2>", _list(notes)]
     write_json(place / NUMBERS, _numbers(evaluations, title))
     write_text(
         place / PAGE,
