@@ -98,3 +98,20 @@ def test_what_is_missing_or_does_not_fit_is_named(data, tmp_path):
         SequenceDataset(data, mel=MelConfig(n_mels=80))
     with pytest.raises(IndexError):
         SequenceDataset(data)[len(LENGTHS)]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_frames_are_averaged_as_the_model_does(data, monkeypatch, kept):
+    monkeypatch.setattr("mri2speech.dataset.KEPT", 1 << 29 if kept else 0)
+    plain = FixedLenPairDataset(data)
+    averaged = FixedLenPairDataset(data, image_size=64)
+    for index in (0, 7, 0):
+        expected = torch.nn.functional.avg_pool2d(plain[index]["mri"], 4)
+        assert torch.equal(averaged[index]["mri"], expected)
+    assert bool(averaged._samples._averaged) == kept
+    assert SequenceDataset(data, image_size=64)[2]["mri"].shape == (LENGTHS[2], 64, 64)
+
+
+def test_a_size_that_frames_cannot_be_averaged_to_is_refused(data):
+    with pytest.raises(ConfigError, match=r"image_size.*a divisor of 256"):
+        SequenceDataset(data, image_size=96)

@@ -1,7 +1,8 @@
 """The preprocessed data set as torch reads it, without copying a frame before it enters a batch.
 
 `mri.npy` of each sample is mapped into memory; an item is a slice of it, so the four windows that a frame is
-in share its one copy in the page cache, and so do all worker processes.
+in share its one copy in the page cache, and so do all worker processes. For a model that averages frames to
+a smaller size, the data set averages them itself, and keeps what becomes of them if it is small.
 """
 
 from bisect import bisect_right
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
@@ -54,16 +56,39 @@ class Batch(TypedDict):
     index: Tensor
 
 
+# Bytes of averaged frames that a process keeps at most; each worker has its own.
+KEPT = 1 << 29
+
+
 class _Samples:
     """The arrays of a data set, opened when they are first used, in each process for itself."""
 
-    def __init__(self, folder: Path, meta: Meta, scaler: Scaler) -> None:
+    def __init__(self, folder: Path, meta: Meta, scaler: Scaler, image_size: int | None) -> None:
         self.folder, self.meta, self.scaler = folder, meta, scaler
+        self.factor = 1
+        if image_size is not None:
+            if meta.image_size % image_size:
+                raise ConfigError("image_size", image_size, f"a divisor of {meta.image_size}, as in {folder}")
+            self.factor = meta.image_size // image_size
+        frames = sum(sample.frames for sample in meta.samples)
+        self.is_kept = self.factor > 1 and 4 * frames * (meta.image_size // self.factor) ** 2 <= KEPT
         self._opened: dict[int, tuple[Tensor, Tensor]] = {}
+        self._averaged: dict[int, Tensor] = {}
 
     def __getstate__(self) -> dict[str, object]:
         # A mapped array would be sent to a worker process as a copy.
-        return {**self.__dict__, "_opened": {}}
+        return {**self.__dict__, "_opened": {}, "_averaged": {}}
+
+    def frames(self, number: int, part: slice) -> Tensor:
+        """Frames of a sample, float32 `[T, h, w]`; the mapped ones themselves if they are float32 and whole."""
+        mri = self[number][0]
+        if self.factor == 1:
+            return mri[part].float()
+        if not self.is_kept:
+            return functional.avg_pool2d(mri[part].float(), self.factor)
+        if number not in self._averaged:
+            self._averaged[number] = functional.avg_pool2d(mri.float(), self.factor)
+        return self._averaged[number][part]
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Frames [T, H, W], mapped, and normalised mels [T, n_mels] of a sample."""
@@ -84,7 +109,11 @@ class _PreprocessedDataset(Dataset[Item]):
     """What the two data sets share."""
 
     def __init__(
-        self, folder: str | Path, mel: MelConfig | None = None, scaler: Scaler | None = None
+        self,
+        folder: str | Path,
+        mel: MelConfig | None = None,
+        scaler: Scaler | None = None,
+        image_size: int | None = None,
     ) -> None:
         place = Path(folder)
         self.meta = Meta.load(place)
@@ -92,11 +121,11 @@ class _PreprocessedDataset(Dataset[Item]):
             raise FileError(place / "meta.json", f"mels made with {self.meta.mel}", str(mel))
         # A scaler of other mel settings would shift every band unnoticed.
         self.scaler = scaler or Scaler.load(place / SCALER_NAME, expected=self.meta.mel)
-        self._samples = _Samples(place, self.meta, self.scaler)
+        self._samples = _Samples(place, self.meta, self.scaler, image_size)
 
     def _item(self, number: int, frames: slice, index: int) -> Item:
-        mri, mel = self._samples[number]
-        window = mri[frames].float()  # the mapped frames themselves, if they are float32
+        _, mel = self._samples[number]
+        window = self._samples.frames(number, frames)
         mask = torch.ones(len(window), dtype=torch.bool)
         return {"mri": window, "mel": mel[frames], "mask": mask, "index": index}
 
@@ -112,10 +141,11 @@ class FixedLenPairDataset(_PreprocessedDataset):
         ref_frames: Frames R in a window; by default what the data set was made for.
         mel: Mel settings that the data set must have been made with.
         scaler: Instead of the data set's own, as when a model is trained on.
+        image_size: Height and width to which frames are averaged; their own if None.
 
     Raises:
         FileError: If a file is missing or damaged, or of other mel settings.
-        ConfigError: If `ref_frames` is less than 1.
+        ConfigError: If `ref_frames` is less than 1, or `image_size` no divisor of the frames' size.
 
     Shape:
         - item: see `Item`, with `T = ref_frames`
@@ -128,8 +158,9 @@ class FixedLenPairDataset(_PreprocessedDataset):
         *,
         mel: MelConfig | None = None,
         scaler: Scaler | None = None,
+        image_size: int | None = None,
     ) -> None:
-        super().__init__(folder, mel, scaler)
+        super().__init__(folder, mel, scaler, image_size)
         self.ref_frames = self.meta.ref_frames if ref_frames is None else ref_frames
         if self.ref_frames < 1:
             raise ConfigError("ref_frames", self.ref_frames, "at least 1")
@@ -155,9 +186,14 @@ class SequenceDataset(_PreprocessedDataset):
     """
 
     def __init__(
-        self, folder: str | Path, *, mel: MelConfig | None = None, scaler: Scaler | None = None
+        self,
+        folder: str | Path,
+        *,
+        mel: MelConfig | None = None,
+        scaler: Scaler | None = None,
+        image_size: int | None = None,
     ) -> None:
-        super().__init__(folder, mel, scaler)
+        super().__init__(folder, mel, scaler, image_size)
 
     def __len__(self) -> int:
         return len(self.meta.samples)

@@ -52,20 +52,27 @@ class Pieces(Dataset[Item]):
         }
 
 
-def open_data(folder: str | Path, config: FitConfig) -> tuple[Items, Items, Scaler, Split]:
+def open_data(
+    folder: str | Path, config: FitConfig, image_size: int | None = None
+) -> tuple[Items, Items, Scaler, Split]:
     """Items for training and for validation, the scaler, and how the data set was divided.
+
+    Args:
+        folder: The data set.
+        config: How it is read and divided.
+        image_size: What frames are averaged to; their own size if None.
 
     Raises:
         FileError: If the folder is no preprocessed data set.
         ConfigError: If it is too small to be divided.
     """
     if config.mode == "windows":
-        windows = FixedLenPairDataset(folder)
+        windows = FixedLenPairDataset(folder, image_size=image_size)
         parts = split(windows.meta, config.split, seed=config.seed, unit="windows")
         training: Sequence[Items] = [Subset(windows, chosen) for chosen in (parts.train, parts.validation)]
         scaler = windows.scaler
     else:
-        whole = SequenceDataset(folder)
+        whole = SequenceDataset(folder, image_size=image_size)
         parts = split(whole.meta, config.split, seed=config.seed, unit="utterances")
         training = [Pieces(whole, chosen, config.max_frames) for chosen in (parts.train, parts.validation)]
         scaler = whole.scaler

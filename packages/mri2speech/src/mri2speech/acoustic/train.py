@@ -74,7 +74,7 @@ def fit(
         FileError: If the data set or a file in the folder cannot be used.
         KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
     """
-    training, validation, scaler, parts = open_data(data, config)
+    training, validation, scaler, parts = open_data(data, config, architecture.image_size)
     if scaler.mel.n_mels != architecture.n_mels:
         raise ConfigError("n_mels", architecture.n_mels, f"{scaler.mel.n_mels}, as in {data}")
     folder = Path(output_dir)
