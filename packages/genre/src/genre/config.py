@@ -119,7 +119,9 @@ class TrainConfig:
     """
 
     seed: int = setting(42, "seed of everything that is drawn", minimum=0)
-    backbone: str = setting("efficientnet_b3", "torchvision's name of the network, an EfficientNet")
+    backbone: str = setting(
+        "efficientnet_b3", "torchvision's name of the network, an EfficientNet or MobileNet"
+    )
     weights: str = setting("imagenet", "imagenet, none, or the path of torchvision weights")
     frozen_stages: int = setting(6, "leading stages of `features` that are not trained", minimum=0, maximum=9)
     batch_size: int = setting(24, "tracks a step; 0 finds the greatest that fits", minimum=0)

@@ -7,6 +7,7 @@ interrupted, the same epoch sees the same examples in the same order.
 import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genre.augment import draw_variation, mask, vary_power
+from genre.augment import Variation, draw_variation, mask, noise_power, vary_power
 from genre.augment_waveform import vary_waveform
 from genre.config import STEMS, AugmentConfig, FeatureConfig
 from genre.features import Statistics, fit_frames, mel_power, standardise, to_decibels
@@ -24,6 +25,8 @@ from genre.stem_archive import Samples
 Example = tuple[Tensor, int]
 # Draws of one seed that must not be the same: the order of the tracks and what is done to them.
 _ORDER, _EXAMPLE = 0, 1
+_FLOAT_BYTES = 4
+_KEPT_BYTES = 2**29  # of mel spectrograms in memory: 200 tracks of 30 s at the default settings
 
 
 class Stems(Protocol):
@@ -43,6 +46,9 @@ class Pictures(Dataset[Example]):
 
     A key is a pair (epoch, index). Without augmentation the window is the middle of the track, whatever the
     epoch; with it, a window at random.
+
+    A corpus whose mel spectrograms take half a gigabyte at most is kept in memory, unless pitch, tempo or
+    time are varied: those need the waveform. Random windows then begin at a frame.
 
     Args:
         tracks: With labels.
@@ -75,6 +81,7 @@ class Pictures(Dataset[Example]):
         self._of_target: dict[int, list[Track]] = {}
         for track, target in zip(self.tracks, self.targets, strict=True):
             self._of_target.setdefault(target, []).append(track)
+        self._kept: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -82,7 +89,7 @@ class Pictures(Dataset[Example]):
     def __getitem__(self, key: tuple[int, int]) -> Example:
         epoch, index = key
         if self.augment is None:
-            db = middle_decibels(self.stems, self.tracks[index], self.features)
+            db = self._middle(self.tracks[index])
         else:
             rng = np.random.default_rng([self.seed, _EXAMPLE, epoch, index])
             db = self._varied(index, self.augment, rng)
@@ -92,6 +99,20 @@ class Pictures(Dataset[Example]):
     def _varied(self, index: int, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
         features = self.features
         variation = draw_variation(config, features, rng)
+        if self._is_kept and needs_no_waveform(config):
+            power = self._mixed(index, config.swap_stems, rng)
+            power[list(variation.dropped)] = 0
+            if variation.noise:
+                power += noise_power(power.shape, variation.noise, features, rng)
+        else:
+            power = self._from_waveform(index, config, variation, rng)
+        db = fit_frames(to_decibels(power, features.reference), features.frames)
+        return mask(db, variation, self.statistics)
+
+    def _from_waveform(
+        self, index: int, config: AugmentConfig, variation: Variation, rng: np.random.Generator
+    ) -> Tensor:
+        features = self.features
         # A faster tempo uses up more of the track.
         length = round(features.samples * variation.rate)
         stems = self._read_at_random(self.tracks[index], length, rng)
@@ -102,16 +123,52 @@ class Pictures(Dataset[Example]):
             stems[stem] = 0
             stems[stem, :common] = other[stem, :common]
         if config.augment_mode == "waveform":
-            power = mel_power(vary_waveform(stems, variation, rng), features)
-        else:
-            power = vary_power(stems, variation, features, rng)
-        db = fit_frames(to_decibels(power, features.reference), features.frames)
-        return mask(db, variation, self.statistics)
+            return mel_power(vary_waveform(stems, variation, rng), features)
+        return vary_power(stems, variation, features, rng)
 
     def _read_at_random(self, track: Track, length: int, rng: np.random.Generator) -> Tensor:
         spare = max(0, self.stems.length(track) - length)
         start = int(rng.integers(spare + 1))
         return torch.from_numpy(self.stems.read(track, start, length))
+
+    @cached_property
+    def _is_kept(self) -> bool:
+        # All tracks or none: what an example is must not depend on which ones came before.
+        frames = sum(1 + self.stems.length(track) // self.features.hop_length for track in self.tracks)
+        return len(STEMS) * self.features.n_mels * frames * _FLOAT_BYTES <= _KEPT_BYTES
+
+    def _middle(self, track: Track) -> Tensor:
+        if track.id in self._kept:
+            return self._kept[track.id]
+        db = middle_decibels(self.stems, track, self.features)
+        if self._is_kept:
+            self._kept[track.id] = db
+        return db
+
+    def _mixed(self, index: int, swap_stems: float, rng: np.random.Generator) -> Tensor:
+        """Mel power of a window at random, with stems of other tracks of the genre."""
+        power = self._window(self.tracks[index], rng).clone()
+        for stem in np.flatnonzero(rng.random(len(STEMS)) < swap_stems):
+            others = self._of_target[self.targets[index]]
+            other = self._window(others[rng.integers(len(others))], rng)
+            common = min(other.shape[-1], power.shape[-1])
+            power[stem] = 0
+            power[stem, :, :common] = other[stem, :, :common]
+        return power
+
+    def _window(self, track: Track, rng: np.random.Generator) -> Tensor:
+        if track.id not in self._kept:
+            self._kept[track.id] = mel_power(torch.from_numpy(self.stems.read(track)), self.features)
+        power = self._kept[track.id]
+        start = int(rng.integers(max(0, power.shape[-1] - self.features.frames) + 1))
+        return power[..., start : start + self.features.frames]
+
+
+def needs_no_waveform(config: AugmentConfig) -> bool:
+    """Whether examples can be varied as mel spectrograms that are computed once."""
+    return config.augment_mode == "mel" and not (
+        config.augment_pitch_shift or config.augment_time_stretch or config.augment_time_shift
+    )
 
 
 def middle_decibels(stems: Stems, track: Track, features: FeatureConfig) -> Tensor:

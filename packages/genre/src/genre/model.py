@@ -22,6 +22,7 @@ from genre.config import STEMS, TrainConfig
 
 HIDDEN = 512
 _DROPOUT = (0.5, 0.3)
+_FAMILIES = ("efficientnet_", "mobilenet_v")  # of one build: stages in `features`, then a classifier
 
 
 class PretrainedWeightsError(UserError):
@@ -39,7 +40,8 @@ class GenreNet(nn.Module):
         n_classes: Number of genres.
 
     Raises:
-        ConfigError: If the backbone is no EfficientNet of torchvision, or has fewer stages than are frozen.
+        ConfigError: If the backbone is no EfficientNet or MobileNet of torchvision, or has fewer stages than
+            are frozen.
 
     Shape:
         - input: `[B, 4, H, W]`, standardised
@@ -56,7 +58,7 @@ class GenreNet(nn.Module):
         self.features = cast("nn.Sequential", backbone.features)
         _widen(self.features)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        width = cast("nn.Linear", backbone.classifier[-1]).in_features
+        width = next(part.in_features for part in backbone.classifier if isinstance(part, nn.Linear))
         self.head = nn.Sequential(
             nn.Dropout(_DROPOUT[0]),
             nn.Linear(width, HIDDEN),
@@ -187,7 +189,7 @@ def _widen(features: nn.Sequential) -> None:
 def _backbone(name: str) -> Any:  # noqa: ANN401 - torchvision's class has no typed attributes
     from torchvision import models  # type: ignore[import-untyped]
 
-    known = [entry for entry in models.list_models() if entry.startswith("efficientnet_")]
+    known = [entry for entry in models.list_models() if entry.startswith(_FAMILIES)]
     if name not in known:
         raise ConfigError("backbone", repr(name), "one of " + ", ".join(known))
     return models.get_model(name)

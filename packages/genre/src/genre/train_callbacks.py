@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from genre.model import GenreNet
 
 CHECKPOINT, BEST, LOG = "checkpoint.pth", "best_model.pth", "train_log.txt"
 METRICS, CURVES = "metrics.csv", "curves.png"
+_CURVES_SECONDS = 20.0  # between two drawings of the curves; short epochs cost less than one
 _STEP = 2  # tells the seeds of steps from those of `genre.dataset`
 
 Row = dict[str, float]
@@ -70,6 +72,7 @@ class Keeper(lightning.Callback):
         self.is_stop_wanted = False
         self._loss, self._seconds = (0.0, 0), 0.0
         self._started = time.monotonic()
+        self._drawn = -math.inf
         self._progress: Progress | None = None
 
     @property
@@ -158,14 +161,19 @@ class Keeper(lightning.Callback):
             if is_best:
                 self._save_best(pl_module)
             write_history(self.folder, self.history)
+            if time.monotonic() - self._drawn > _CURVES_SECONDS:
+                plot_history(self.folder / CURVES, self.history)
+                self._drawn = time.monotonic()
             if self.journal is not None:
                 self.journal.say(_line(self.history[-1], self.config) + (" (best)" if is_best else ""))
         self._save_state(trainer)
         if self.is_stop_wanted:
             raise KeyboardInterrupt
 
-    def on_train_end(self, *_: object) -> None:
-        """Close the progress bar."""
+    def on_train_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        """Draw the curves to the end, and close the progress bar."""
+        if trainer.is_global_zero and self.history:
+            plot_history(self.folder / CURVES, self.history)
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
 
@@ -205,13 +213,12 @@ def is_exhausted(history: Sequence[Row], config: TrainConfig) -> bool:
 
 
 def write_history(folder: Path, history: Sequence[Row]) -> None:
-    """The history as a table and as curves."""
+    """The history as a table."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
     write_text(folder / METRICS, text.getvalue())
-    plot_history(folder / CURVES, history)
 
 
 def plot_history(target: Path, history: Sequence[Mapping[str, float]]) -> None:

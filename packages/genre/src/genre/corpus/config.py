@@ -5,6 +5,12 @@ from typing import Literal
 
 from audio_io.settings import check, setting
 
+SOUNDS = (
+    "The instruments are those of the soundfont TimGM6mb by Tim Brechbill (GPL-2), which the wheel of "
+    "pretty_midi (MIT) carries; TinySoundFont (MIT) plays them. The songs are composed by rules in this "
+    "package."
+)
+
 
 @dataclass(frozen=True)
 class DemoConfig:
