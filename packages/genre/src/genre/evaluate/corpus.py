@@ -11,7 +11,7 @@ from genre.config import SeparationConfig
 from genre.evaluate.calibration import apply_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import track_logits
-from genre.evaluate.result import Evaluation, Split, Tested, as_written
+from genre.evaluate.result import Evaluation, Split, HeldOut, as_written
 from genre.evaluate.runner import cross_validate
 from genre.layouts import Corpus, Track
 from genre.leakage import find_leakage
@@ -108,7 +108,7 @@ def evaluate_checkpoint(
     split = Split(
         by="one network",
         labels=checkpoint.labels,
-        tracks=tuple(Tested(track.id, track.label or "", track.artist, 1) for track in tracks),
+        tracks=tuple(HeldOut(track.id, track.label or "", track.artist, 1) for track in tracks),
         seeds=(checkpoint.train.seed,),
         raw=shares(1.0),
         calibrated=shares(checkpoint.temperature),

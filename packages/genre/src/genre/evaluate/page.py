@@ -42,7 +42,7 @@ th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; te
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; }
-.numbers td { white-space: nowrap; }
+.numbers td, .numbers th { white-space: nowrap; }
 .words td { overflow-wrap: anywhere; }
 summary { cursor: pointer; margin-top: 1rem; }
 """

@@ -25,7 +25,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Tested:
+class HeldOut:
     """A track that a network was tested on.
 
     Attributes:
@@ -71,7 +71,7 @@ class Mistake:
         of_truth: That of the true genre.
     """
 
-    track: Tested
+    track: HeldOut
     answer: str
     probability: float
     of_truth: float
@@ -96,7 +96,7 @@ class Split:
 
     by: str
     labels: tuple[str, ...]
-    tracks: tuple[Tested, ...]
+    tracks: tuple[HeldOut, ...]
     seeds: tuple[int, ...]
     raw: Floats
     calibrated: Floats
@@ -276,7 +276,7 @@ def _read_split(by: str, labels: tuple[str, ...], content: Mapping[str, Any]) ->
     split = Split(
         by=by,
         labels=labels,
-        tracks=tuple(Tested(**{name: row[name] for name in names}) for row in rows),
+        tracks=tuple(HeldOut(**{name: row[name] for name in names}) for row in rows),
         seeds=tuple(content["seeds"]),
         raw=np.array([row["raw"] for row in rows]).swapaxes(0, 1),
         calibrated=np.array([row["calibrated"] for row in rows]).swapaxes(0, 1),

@@ -21,7 +21,7 @@ from genre.dataset import Stems, split_tracks
 from genre.evaluate.calibration import Floats, Integers, apply_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import calibrate, track_logits
-from genre.evaluate.result import Evaluation, Run, Split, Tested, as_written
+from genre.evaluate.result import Evaluation, Run, Split, HeldOut, as_written
 from genre.folds import Fold, folds
 from genre.layouts import Track
 from genre.leakage import Leakage, torn
@@ -91,7 +91,7 @@ def cross_validate(
                     result = bench.work(place, heard, test, seed + extra, by_artist=by == "artist")
                     log.say(f"accuracy on the fold {result.accuracy(bench.truth(test)):.4f}")
                 results.append(result)
-            tested.append(_Tested(number, test, results))
+            tested.append(_Fold(number, test, results))
         splits[by] = _assemble(by, bench.labels, tracks, parts, tested, leakage)
     evaluation = Evaluation(
         labels=bench.labels,
@@ -120,7 +120,7 @@ class _Result:
 
 
 @dataclass(frozen=True)
-class _Tested:
+class _Fold:
     """A fold, its tracks and the answers of its networks."""
 
     number: int
@@ -193,7 +193,7 @@ def _assemble(
     labels: tuple[str, ...],
     tracks: Sequence[Track],
     parts: Sequence[Fold],
-    tested: Sequence[_Tested],
+    tested: Sequence[_Fold],
     leakage: Leakage | None,
 ) -> Split:
     both_sides = torn(parts, tracks, Leakage((), (), 0) if leakage is None else leakage)
@@ -201,7 +201,7 @@ def _assemble(
         by=by,
         labels=labels,
         tracks=tuple(
-            Tested(track.id, track.label or "", track.artist, fold.number)
+            HeldOut(track.id, track.label or "", track.artist, fold.number)
             for fold in tested
             for track in fold.tracks
         ),

@@ -7,6 +7,8 @@ from genre.evaluate.figures import split_title
 from genre.evaluate.metrics import Comparison, compare
 from genre.evaluate.result import Evaluation, Split
 
+_CHANCE = 0.05  # what a difference has to be rarer than by chance
+
 
 def headline(name: str, evaluation: Evaluation) -> str:
     """The accuracy of the stricter way of splitting, and what it is of."""
@@ -33,10 +35,8 @@ def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
     if points <= 0:
         return f"{text}; knowing the artists did not help here."
     found = compare(random.is_right, artist.is_right)
-    return (
-        f"{text}: {points:.1f} points of the random score come with artists that the network has heard "
-        f"({_counts(found, 'random folds', 'folds by artist')})."
-    )
+    cause = "thanks to artists that the network has heard" if found.p_value < _CHANCE else "perhaps by chance"
+    return f"{text}, {points:.1f} points more, {cause} ({_counts(found, 'random folds', 'folds by artist')})."
 
 
 def model_sentences(evaluations: Mapping[str, Evaluation]) -> list[str]:
@@ -67,7 +67,8 @@ def leakage_sentences(evaluation: Evaluation) -> list[str]:
 def _both_sides(split: Split) -> str | None:
     parts = []
     if split.copies is not None and split.folds > 1:
-        parts.append(f"{split.copies} pairs of duplicates on both sides")
+        pairs = "pair" if split.copies == 1 else "pairs"
+        parts.append(f"{split.copies} {pairs} of duplicates on both sides")
     if split.known_artists is not None:
         parts.append(f"{_percent(split.known_artists)} of the tracks by an artist whom the network has heard")
     elif split.folds > 1:
