@@ -6,7 +6,7 @@ import pytest
 
 from audio_io.errors import ConfigError
 from genre.evaluate.page import write_report
-from genre.evaluate.result import Evaluation, Run, Split, HeldOut, as_written
+from genre.evaluate.result import Evaluation, HeldOut, Run, Split, as_written
 
 LABELS = ("blues", "jazz & soul", "演歌")
 

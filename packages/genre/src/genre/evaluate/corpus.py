@@ -11,7 +11,7 @@ from genre.config import SeparationConfig
 from genre.evaluate.calibration import apply_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import track_logits
-from genre.evaluate.result import Evaluation, Split, HeldOut, as_written
+from genre.evaluate.result import Evaluation, HeldOut, Split, as_written
 from genre.evaluate.runner import cross_validate
 from genre.layouts import Corpus, Track
 from genre.leakage import find_leakage

@@ -21,7 +21,7 @@ from genre.dataset import Stems, split_tracks
 from genre.evaluate.calibration import Floats, Integers, apply_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import calibrate, track_logits
-from genre.evaluate.result import Evaluation, Run, Split, HeldOut, as_written
+from genre.evaluate.result import Evaluation, HeldOut, Run, Split, as_written
 from genre.folds import Fold, folds
 from genre.layouts import Track
 from genre.leakage import Leakage, torn
