@@ -16,6 +16,7 @@ from audio_io.errors import FileError
 from separation_coreml import registry
 from separation_coreml.checkpoints import fill
 from separation_coreml.families import mdx23c, mdx_net
+from separation_coreml.verify import sdr
 
 GOLDENS = Path(__file__).parent / "goldens" / "mdx"
 LENGTH = 22050
@@ -136,6 +137,17 @@ def test_the_bag_gives_what_its_members_give_alone(narrow, waveform):
         alone = narrow(f"mdx_net_{stem}")
         alone.load_state_dict(bag.members[index].state_dict())
         assert torch.equal(bag(waveform)[:, index], alone(waveform)[:, 0])
+
+
+@pytest.mark.parametrize("name", ["mdx_net_drums", "mdx23c"])
+@torch.inference_mode()
+def test_random_weights_neither_multiply_rounding_nor_forget_the_input(name, narrow, waveform):
+    separator = narrow(name, levels=5)
+    stems = separator(waveform)
+    assert sdr(copy.deepcopy(separator).double()(waveform.double()), stems) > 115
+    # Of outputs for two noises, what they share is a constant.
+    other = separator(waveform.flip(-1))
+    assert (stems - other).square().mean() > 0.5 * (stems.square() + other.square()).mean()
 
 
 # --- published files ---

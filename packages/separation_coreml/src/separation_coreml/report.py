@@ -20,8 +20,6 @@ from separation_coreml.registry import MODELS, Weights, get_spec
 KINDS = ("fp32", "fp16", "int8")
 # SDR in dB that a program has to reach against PyTorch.
 BARS = {"fp32": 110.0, "fp16": 50.0, "int8": 35.0}
-# Families of which float32 itself is less exact; what PyTorch's own float32 loses is in the note of the row.
-FP32_BARS = {"mdx23c": 90.0, "mdx_net": 100.0}
 # In MB, of the package with 8-bit weights.
 SIZE_BARS = {"htdemucs": 50.0}
 QUICK_SEGMENT = 1.0  # s
@@ -143,7 +141,7 @@ class Row:
         cpu_seconds: Time on processors that the whole row took, all threads together.
         deviation: Standard deviation of PyTorch's output.
         measured: One entry for each kind of conversion.
-        note: Why there are no numbers; or, if fp32 is below the common bar, what rounding has to do with it.
+        note: Why there are no numbers; or, if fp32 is below its bar, what rounding has to do with it.
     """
 
     model: str
@@ -172,9 +170,9 @@ class Row:
         if not self.measured:
             return (self.note,)
         missed = [
-            f"{kind}: {entry.sdr:.1f} dB, expected at least {bar(self.family, kind):g} dB"
+            f"{kind}: {entry.sdr:.1f} dB, expected at least {BARS[kind]:g} dB"
             for kind, entry in self.measured.items()
-            if not entry.sdr >= bar(self.family, kind)
+            if not entry.sdr >= BARS[kind]
         ]
         most = SIZE_BARS.get(self.model)
         if most is not None and "int8" in self.measured and self.measured["int8"].size_mb >= most:
@@ -185,11 +183,6 @@ class Row:
     def passed(self) -> bool:
         """Whether everything that was measured reaches its bar."""
         return not self.below
-
-
-def bar(family: str, kind: str) -> float:
-    """SDR in dB that a kind of conversion has to reach."""
-    return FP32_BARS.get(family, BARS["fp32"]) if kind == "fp32" else BARS[kind]
 
 
 def clip(decibels: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from audio_io.atomic import write_json, write_text
 from audio_io.figures import PALETTE, new_figure
-from separation_coreml.report import BARS, CLIP, KINDS, SIZE_BARS, ReportConfig, Row, bar
+from separation_coreml.report import BARS, CLIP, KINDS, SIZE_BARS, ReportConfig, Row
 
 STEM = "separation_coreml_report"
 TITLE = "Every family as a Core ML program"
@@ -132,12 +132,10 @@ def verdicts(rows: Sequence[Row]) -> list[tuple[str, str, str, str]]:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What misses its bar, and where that comes from; and bars that are a family's own."""
+    """What misses its bar, and where that comes from."""
     found = []
     for row in rows:
         reasons = list(row.below)
-        if (own := bar(row.family, "fp32")) != BARS["fp32"]:
-            reasons.append(f"the bar of the family in fp32 is {own:g} dB")
         if row.note and row.note not in reasons:
             reasons.append(row.note)
         if reasons:
@@ -243,9 +241,10 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
                     va="center",
                     fontsize=7,
                 )
-            for at, height in zip(places, heights, strict=True):
-                level = bar(shown[at].family, kind)
-                left.plot([level] * 2, [height - thick / 2, height + thick / 2], color="black", linewidth=1.5)
+            for height in heights:
+                left.plot(
+                    [BARS[kind]] * 2, [height - thick / 2, height + thick / 2], color="black", linewidth=1.5
+                )
         left.set_yticks(range(len(shown)), [row.model for row in shown])
         left.set(title="Program against PyTorch (black: the bar)", xlabel="SDR (dB)", xlim=(0, 165))
         right.set(title="Size of the package", xlabel="MB")

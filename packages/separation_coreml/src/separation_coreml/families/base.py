@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 # Scales of residual branches start near zero for training; at that value a defect in a branch would not show.
-_RESIDUAL_SCALE = 0.3
+RESIDUAL_SCALE = 0.3
 # Below it a vector counts as zero.
 _SMALLEST_NORM = 1e-12
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
@@ -109,7 +109,19 @@ class Separator(nn.Module):
         """
 
     def settle(self) -> None:
-        """Bring random weights, after `vary`, to where the output is of the size of the input."""
+        """Bring random weights, after `vary`, to where a comparison proves most.
+
+        The output has to be of the size of the input and to depend on it; and what a layer is in error by,
+        by rounding or by weights of 8 bits, must not grow on the way. A norm that takes the mean away,
+        followed by a nonlinearity g, multiplies the relative error (in energy, if it is small) by
+        E[g'(z)²] / Var[g(z)], z normal: 1.47 (1.7 dB) for ReLU, 1.32 (1.2 dB) for GELU, at every layer.
+        Trained networks are not like that: their residual branches are small against what they are added to.
+
+        Reference:
+            Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz, "A Mean Field Theory of Batch Normalization",
+            ICLR 2019, arXiv:1902.08129; De, Smith, "Batch Normalization Biases Residual Blocks Towards the
+            Identity Function in Deep Networks", NeurIPS 2020, arXiv:2002.10444
+        """
 
 
 class RmsNorm(nn.Module):
@@ -158,4 +170,4 @@ def vary(module: nn.Module) -> None:
         scale = getattr(part, "scale", None)
         if type(part).__name__ in {"LayerScale", "_LayerScale"} and isinstance(scale, Tensor):
             with torch.no_grad():
-                scale.fill_(_RESIDUAL_SCALE)
+                scale.fill_(RESIDUAL_SCALE)

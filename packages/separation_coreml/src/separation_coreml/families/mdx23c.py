@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from separation_coreml.checkpoints import WeightFile, fill, network_state, read_checkpoint
+from separation_coreml.families.base import RESIDUAL_SCALE
 from separation_coreml.families.tfc_tdf import SpectrogramSeparator
 from separation_coreml.model_spec import ModelSpec
 
@@ -173,6 +174,17 @@ class Mdx23cSeparator(SpectrogramSeparator):
     def __init__(self, stems: tuple[str, ...], settings: NetworkSettings, **others: float) -> None:
         super().__init__(stems, frames=2**settings.levels, **others)  # type: ignore[arg-type]  # whole numbers but for one
         self.network = TfcTdfNet(2 * self.channels, len(stems), settings)
+
+    def settle(self) -> None:
+        """See `Separator`: shortcuts that keep the size of what passes, beside small branches."""
+        for block in self.network.modules():
+            if isinstance(block, _Block):
+                last = block.tfc2[2]
+                assert isinstance(last, nn.Conv2d)
+                nn.init.kaiming_uniform_(block.shortcut.weight, nonlinearity="linear")
+                nn.init.kaiming_uniform_(last.weight, nonlinearity="linear")
+                with torch.no_grad():
+                    last.weight.mul_(RESIDUAL_SCALE)
 
     def core(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The network on the bins that it knows; those above are in no stem."""

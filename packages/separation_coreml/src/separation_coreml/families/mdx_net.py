@@ -38,7 +38,7 @@ from separation_coreml.checkpoints import (
     only_file,
     read_checkpoint,
 )
-from separation_coreml.families.base import Separator
+from separation_coreml.families.base import RESIDUAL_SCALE, Separator
 from separation_coreml.families.tfc_tdf import SpectrogramSeparator
 from separation_coreml.model_spec import ModelSpec
 from separation_coreml.onnx_import import Layer, adopt, read_network
@@ -204,30 +204,37 @@ class MdxNetSeparator(SpectrogramSeparator):
         return (torch.stack(stems, dim=1),)
 
     def settle(self) -> None:
-        """Give the norms the statistics of noise, and the output the size of the input.
+        """See `Separator`: the statistics of noise, layers that are nearly linear, and small side branches.
 
-        With other statistics, a product at every level makes the output far too large or small.
+        What the deep levels give multiplies what the encoder kept; it becomes a number near 1 that they
+        change a little, as they change little in a residual branch.
         """
         network = self.network
         norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.momentum = 1.0
+        branches = [block.tdf[-2] for block in network.modules() if isinstance(block, _Block)]
+        gates = [up[1] for up in network.us]  # type: ignore[index]  # modules have no common type
         with torch.no_grad():
+            for norm in norms:
+                norm.momentum = 1.0
+                if norm not in gates:
+                    # Most of the values that come to the ReLU pass it.
+                    norm.bias.add_(1.0)
+            for norm in (*branches, *gates):
+                norm.weight.mul_(RESIDUAL_SCALE)
+                norm.bias.mul_(RESIDUAL_SCALE).add_(1.0 if norm in gates else 0.0)
             (spectrogram,) = self.analysis(0.1 * torch.randn(1, self.channels, self.padded_length(0)))
             seen = spectrogram[:, :, : network.settings.bins]
             network.train()(seen)
             for norm in norms:
                 norm.momentum = 0.1
-                assert norm.running_mean is not None
                 assert norm.running_var is not None
-                # A channel that is silent in this noise need not be so elsewhere. With a large mean, noise of
-                # another level would be far off.
-                power = norm.running_var + norm.running_mean**2
-                norm.running_var.copy_(power.clamp(min=0.1 * float(power.mean())))
-                norm.running_mean.normal_(std=0.1).mul_(norm.running_var.sqrt())
-            scale = seen.std() / network.eval()(seen).std()
-            for parameter in network.final_conv.parameters():
-                parameter.mul_(scale)
+                # A channel that is silent in this noise need not be so elsewhere.
+                norm.running_var.clamp_(min=0.1 * float(norm.running_var.mean()))
+            last, output = network.final_conv[0], network.eval()(seen)
+            means = output.mean((0, 2, 3), keepdim=True)
+            last.bias -= means.flatten()
+            for parameter in last.parameters():
+                parameter.mul_(seen.std() / (output - means).std())
 
 
 class MdxNetBag(Separator):
