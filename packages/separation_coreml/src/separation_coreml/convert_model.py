@@ -14,7 +14,7 @@ from separation_coreml import registry
 from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import ConvertReport, convert
 from separation_coreml.families.base import Separator
-from separation_coreml.ios import LAYOUTS
+from separation_coreml.ios import get_layout
 
 Io: TypeAlias = Literal["waveform", "core"]
 
@@ -92,7 +92,7 @@ def prepare(
             inputs = separator.analysis(*inputs)
         module = Core(separator)
         input_names, output_names = separator.core_inputs, separator.core_outputs
-    layout = LAYOUTS.get(spec.family) if io == "core" else None
+    layout = get_layout(spec.family, separator.stft) if io == "core" else None
     texts = {
         "author": spec.source,
         "license": spec.licence,

@@ -5,12 +5,14 @@ short signals; the tests of both sides compare with them. Signals are not stored
 the same generator of pseudo-random numbers.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +25,7 @@ from separation_coreml.separate import SeparateConfig, measure, starts, stream_s
 
 _SAMPLES = 48  # of a large result, that are written
 _SIGNAL = 9000  # samples of the signals, no whole number of hops
+_WINDOWS: Mapping[str, Callable[[int], Tensor]] = {"hann": torch.hann_window, "rectangular": torch.ones}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class SpectrogramLayout:
         before: Samples put before the waveform.
         after: Samples put after it, besides those up to a whole number of hops.
         whole_hops: Whether it is first completed to a whole number of hops.
+        multiple: What the number of frames (of an STFT that is centred) is brought up to a multiple of, by
+            yet more samples after the waveform; 1 for none.
         pad_mode: What these samples are: `reflect` or `constant`, which is zeros.
         frames: Frames left out at each end; zeros for the inverse.
         bins: Highest bins left out; zeros for the inverse.
@@ -41,21 +46,46 @@ class SpectrogramLayout:
     before: int = 0
     after: int = 0
     whole_hops: bool = False
+    multiple: int = 1
     pad_mode: str = "constant"
     frames: int = 0
     bins: int = 0
 
+    def padding(self, length: int, hop_length: int) -> tuple[int, int]:
+        """Samples put before and after a waveform of a length."""
+        after = self.after + (-length % hop_length if self.whole_hops else 0)
+        if self.multiple > 1:
+            samples = self.before + length + after
+            frames = math.ceil(samples / hop_length) + 1
+            frames += -frames % self.multiple
+            after += (frames - 1) * hop_length - samples
+        return self.before, after
+
 
 _HYBRID = SpectrogramLayout(1536, 1536, whole_hops=True, pad_mode="reflect", frames=2, bins=1)
 
-# By the module of the family; others are not for apps with an STFT of their own.
-LAYOUTS: Mapping[str, SpectrogramLayout] = {
+_PLAIN = SpectrogramLayout()
+_BLOCKS = SpectrogramLayout(multiple=32)  # five levels that halve the number of frames
+
+# By the module of the family; wave_u_net takes the waveform.
+_LAYOUTS: Mapping[str, SpectrogramLayout] = {
     "demucs": _HYBRID,
     "torchaudio_hdemucs": _HYBRID,
-    "openunmix": SpectrogramLayout(),
-    "small": SpectrogramLayout(),
+    "openunmix": _PLAIN,
+    "small": _PLAIN,
     "spleeter": SpectrogramLayout(2048, 1024, whole_hops=True),
+    "mdx_net": _BLOCKS,
+    "mdx23c": _BLOCKS,
+    "bs_roformer": _PLAIN,
+    "mel_band_roformer": _PLAIN,
+    # The number of hops is odd, and above the length of the waveform.
+    "scnet": SpectrogramLayout(after=1, multiple=2),
 }
+
+
+def get_layout(family: str, stft: StftSettings | None) -> SpectrogramLayout | None:
+    """The layout of a model of a family; None without an STFT, as for waveforms and for bags of several."""
+    return None if stft is None else _LAYOUTS[family]
 
 
 def analysis(waveform: Tensor, stft: StftSettings, layout: SpectrogramLayout) -> Tensor:
@@ -65,14 +95,14 @@ def analysis(waveform: Tensor, stft: StftSettings, layout: SpectrogramLayout) ->
         - waveform: `[channels, T]`
         - output: `[2 · channels, F, frames]` (real and imaginary part of each channel in turn)
     """
-    rest = -waveform.shape[-1] % stft.hop_length if layout.whole_hops else 0
-    padded = functional.pad(waveform, (layout.before, layout.after + rest), mode=layout.pad_mode)
+    padding = layout.padding(waveform.shape[-1], stft.hop_length)
+    padded = functional.pad(waveform, padding, mode=layout.pad_mode)
     spectrum = torch.stft(
         padded,
         stft.n_fft,
         stft.hop_length,
         stft.win_length,
-        torch.hann_window(stft.win_length),
+        _WINDOWS[stft.window](stft.win_length),
         center=stft.center,
         pad_mode=stft.pad_mode,
         normalized=stft.normalized,
@@ -96,7 +126,7 @@ def synthesis(spectrogram: Tensor, stft: StftSettings, layout: SpectrogramLayout
         stft.n_fft,
         stft.hop_length,
         stft.win_length,
-        torch.hann_window(stft.win_length),
+        _WINDOWS[stft.window](stft.win_length),
         center=stft.center,
         normalized=stft.normalized,
         length=layout.before + length,
@@ -106,12 +136,12 @@ def synthesis(spectrogram: Tensor, stft: StftSettings, layout: SpectrogramLayout
 
 def noise(seed: int, *shape: int) -> Tensor:
     """Numbers from -0.5 to 0.5 that Swift computes too: a linear congruential generator of 32 bits."""
-    state = seed
-    values = []
-    for _ in range(torch.Size(shape).numel()):
-        state = (1664525 * state + 1013904223) % 2**32
-        values.append(state / 2**32 - 0.5)
-    return torch.tensor(values, dtype=torch.float64).float().reshape(shape)
+    count = torch.Size(shape).numel()
+    # State k is factor^k · seed + (1 + factor + … + factor^(k-1)) · summand, all modulo 2^32.
+    factors = np.cumprod(np.full(count, 1664525, dtype=np.uint32), dtype=np.uint32)
+    sums = np.cumsum(np.concatenate([np.ones(1, np.uint32), factors[:-1]]), dtype=np.uint32)
+    states = factors * np.uint32(seed) + sums * np.uint32(1013904223)
+    return torch.from_numpy(states / 2**32 - 0.5).float().reshape(shape)
 
 
 def write_vectors(path: str | Path) -> None:
@@ -153,10 +183,10 @@ def spectrogram_kinds() -> Iterator[tuple[list[str], StftSettings, SpectrogramLa
     """Each STFT of the registry with a layout, and the models that have it."""
     kinds: dict[tuple[StftSettings, SpectrogramLayout], list[str]] = {}
     for name, spec in registry.MODELS.items():
-        if spec.family in LAYOUTS:
-            stft = registry.skeleton(name).stft
-            assert stft is not None
-            kinds.setdefault((stft, LAYOUTS[spec.family]), []).append(name)
+        stft = registry.skeleton(name).stft
+        layout = get_layout(spec.family, stft)
+        if stft is not None and layout is not None:
+            kinds.setdefault((stft, layout), []).append(name)
     for (stft, layout), models in kinds.items():
         yield models, stft, layout
 

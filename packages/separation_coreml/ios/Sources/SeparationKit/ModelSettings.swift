@@ -30,6 +30,8 @@ public struct SpectrogramLayout: Codable, Equatable {
     public var after: Int
     /// Whether it is first completed to a whole number of hops.
     public var whole_hops: Bool
+    /// What the number of frames is brought up to a multiple of, by yet more samples after it; 1 for none.
+    public var multiple: Int
     /// `reflect` or `constant` (zeros): what these samples are.
     public var pad_mode: String
     /// Frames left out at each end.
@@ -38,7 +40,7 @@ public struct SpectrogramLayout: Codable, Equatable {
     public var bins: Int
 
     public static let plain = SpectrogramLayout(
-        before: 0, after: 0, whole_hops: false, pad_mode: "constant", frames: 0, bins: 0)
+        before: 0, after: 0, whole_hops: false, multiple: 1, pad_mode: "constant", frames: 0, bins: 0)
 }
 
 /// What a converted model says of itself.

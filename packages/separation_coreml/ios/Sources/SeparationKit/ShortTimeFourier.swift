@@ -25,10 +25,15 @@ public final class ShortTimeFourier {
 
     public init(_ settings: StftSettings, layout: SpectrogramLayout = .plain, plain: Bool = false) throws {
         let modes = ["reflect", "constant"]
-        guard settings.window == "hann", modes.contains(settings.pad_mode), modes.contains(layout.pad_mode),
+        guard modes.contains(settings.pad_mode), modes.contains(layout.pad_mode), layout.multiple > 0,
             settings.win_length <= settings.n_fft, settings.hop_length > 0, settings.n_fft % 2 == 0
         else {
-            throw SeparationError("stft: found settings that are not known here, expected a Hann window")
+            throw SeparationError(
+                "stft: found settings that are not known here, expected those of separation-coreml")
+        }
+        guard ["hann", "rectangular"].contains(settings.window) else {
+            throw SeparationError(
+                "stft: found the window '\(settings.window)', expected 'hann' or 'rectangular'")
         }
         self.settings = settings
         self.layout = layout
@@ -37,7 +42,7 @@ public final class ShortTimeFourier {
         var window = [Float](repeating: 0, count: settings.n_fft)
         for index in 0..<settings.win_length {
             let phase = 2 * Double.pi * Double(index) / Double(settings.win_length)
-            window[margin + index] = Float(0.5 - 0.5 * cos(phase))
+            window[margin + index] = settings.window == "hann" ? Float(0.5 - 0.5 * cos(phase)) : 1
         }
         self.window = window
         scale = settings.normalized ? 1 / Float(settings.n_fft).squareRoot() : 1
@@ -48,7 +53,7 @@ public final class ShortTimeFourier {
         let hop = settings.hop_length
         let length = waveform[0].count
         let padded = try waveform.map { channel -> [Float] in
-            let outer = try pad(channel, layout.before, layout.after + rest(length), layout.pad_mode)
+            let outer = try pad(channel, layout.before, after(length), layout.pad_mode)
             let inner = settings.center ? settings.n_fft / 2 : 0
             return try pad(outer, inner, inner, settings.pad_mode)
         }
@@ -121,9 +126,20 @@ public final class ShortTimeFourier {
         return output
     }
 
-    private func rest(_ length: Int) -> Int {
+    /// Samples put after a waveform of a length.
+    private func after(_ length: Int) -> Int {
         let hop = settings.hop_length
-        return layout.whole_hops ? (length + hop - 1) / hop * hop - length : 0
+        var count = layout.after
+        if layout.whole_hops {
+            count += (length + hop - 1) / hop * hop - length
+        }
+        if layout.multiple > 1 {
+            let samples = layout.before + length + count
+            let frames = (samples + hop - 1) / hop + 1
+            let whole = (frames + layout.multiple - 1) / layout.multiple * layout.multiple
+            count += (whole - 1) * hop - samples
+        }
+        return count
     }
 
     private func pad(_ signal: [Float], _ before: Int, _ after: Int, _ mode: String) throws -> [Float] {
