@@ -18,6 +18,7 @@ from genre.explain.maps import cell_of, cell_of_frames, log_odds, stride_of
 from genre.explain.shapley import ALL, NONE, SUBSETS, occlusion, shapley
 from genre.explain.summary import summarise
 from genre.explain.track import Explainer
+from genre.explain.write import write_report
 from genre.features import Statistics, StemMel, picture
 from genre.model import GenreNet
 from genre.predict import Predictor
@@ -192,7 +193,10 @@ def test_the_map_is_about_the_weights(checkpoint):
     name = next(name for name in state if name.startswith("features.8") and state[name].ndim == 4)
     state[name] = state[name][torch.randperm(len(state[name]), generator=torch.Generator().manual_seed(2))]
     maps = [
-        Explainer(Predictor(replace(checkpoint, state=weights), device="cpu"), ExplainConfig(genre="jazz"))
+        Explainer(
+            Predictor(replace(checkpoint, state=weights), device="cpu"),
+            ExplainConfig(genre="jazz", maps="gradcam"),
+        )
         .explain_stems(stems)
         .maps[0]
         .cells.flatten()
@@ -229,7 +233,7 @@ def test_frames_find_their_cells_in_resized_pictures():
 
 
 def test_maps_of_windows_meet_on_the_time_of_the_recording(looking):
-    make, rows, columns = looking
+    make, rows, _ = looking
     explainer = make()
     explainer.predictor.config = PredictConfig(window_overlap=0.0)
     found = explainer.explain_stems(make_stems(3.0))
@@ -292,7 +296,7 @@ def test_the_command_writes_a_page_that_needs_nothing_else(model, tmp_path, caps
     assert page.count("<audio") == 2
     assert "a &lt;b&gt;" in page
     assert 'src="data:' in page
-    assert "http" not in page
+    assert "://" not in page
 
 
 def test_a_corpus_is_summarised_without_pictures(model, tmp_path, capsys):
@@ -306,6 +310,21 @@ def test_a_corpus_is_summarised_without_pictures(model, tmp_path, capsys):
     assert result["summary"]["genres"]["jazz"]["recordings"] == 3
     assert result["summary"]["deletion"]["places that the map marks"]["recordings"] == 3
     assert "at random" in capsys.readouterr().out
+
+
+def test_what_was_explained_before_an_interrupt_is_written(checkpoint, tmp_path, monkeypatch):
+    explainer = Explainer(Predictor(checkpoint, device="cpu"), ExplainConfig(maps="none"))
+
+    def read_stems(path):
+        if path.name == "second":
+            raise KeyboardInterrupt
+        return make_stems(1.0)
+
+    monkeypatch.setattr(explainer.predictor, "read_stems", read_stems)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(explainer, [tmp_path / "first", tmp_path / "second"], tmp_path / "out", figures=False)
+    result = json.loads((tmp_path / "out" / "explain.json").read_text())
+    assert [entry["path"].rpartition("/")[2] for entry in result["recordings"]] == ["first"]
 
 
 @pytest.mark.parametrize(

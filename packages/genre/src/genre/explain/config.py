@@ -18,11 +18,11 @@ class ExplainConfig:
     """
 
     maps: Maps = setting(
-        "gradcam",
-        "where each stem counted: Grad-CAM by stem, integrated gradients (slow), or no maps",
+        "gradients",
+        "where each stem counted: integrated gradients, Grad-CAM by stem (coarser, faster), or no maps",
     )
     genre: str | None = setting(None, "the genre that is explained, instead of the predicted one")
-    gradient_steps: int = setting(32, "points on the path of integrated gradients", minimum=2)
+    gradient_steps: int = setting(16, "points on the path of integrated gradients", minimum=2)
     cell_size: int = setting(
         8, "cells of integrated gradients, which are noisy pixel by pixel", unit="pixels", minimum=1
     )

@@ -144,17 +144,14 @@ def _draw_bars(axes: "Axes", explanation: Explanation) -> None:
     axes.barh(range(len(STEMS)), values, height=0.4, color=[FOR if v > 0 else AGAINST for v in values])
     axes.plot(alone, range(len(STEMS)), "o", color="k", markerfacecolor="none", label="silenced alone")
     axes.axvline(0, color="#444444", linewidth=0.8)
-    axes.set_yticks(range(len(STEMS)), STEMS)
+    names = [f"{stem}\n{value:+.2f}" for stem, value in zip(STEMS, values, strict=True)]
+    axes.set_yticks(range(len(STEMS)), names)
     axes.set_ylim(len(STEMS) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)
     axes.set_title("Shapley values")
     axes.set_xlabel(f"log-odds of {explanation.label}, nats", parse_math=False)
     axes.legend(loc="lower right", fontsize=8)
-    span = max(abs(float(v)) for v in (*values, *alone, 0.1))
-    for row, value in enumerate(values):
-        axes.text(0, row - 0.33, f"{value:+.2f}", ha="center", va="center", fontsize=8)
-    axes.set_xlim(min(0.0, *map(float, values), *map(float, alone)) - 0.15 * span, None)
 
 
 def _mel_ticks(axes: "Axes", features: FeatureConfig) -> None:

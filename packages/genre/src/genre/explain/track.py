@@ -6,14 +6,13 @@ value among those that are left. Zeros in the standardised picture would be some
 mean level of the training tracks.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from audio_io.errors import AudioError, ConfigError
+from audio_io.errors import ConfigError
 from genre.config import STEMS
 from genre.explain.config import ExplainConfig
 from genre.explain.maps import cell_of, cell_of_frames, gradcam, integrated_gradients, log_odds, stride_of
@@ -225,7 +224,7 @@ class Explainer:
             for first in range(0, len(power), batch):
                 pictures = self._pictures(power[first : first + batch]).to(self.predictor.device)
                 parts.append(network.features[frozen:](network.freeze(pictures)).float().cpu())
-        return torch.cat(parts).clone()
+        return torch.cat(parts).clone()  # so that autograd may see it
 
     def _head(self, means: Tensor) -> Tensor:
         """Logits of means over the last feature map, `[n, K]` to `[n, C]`, on the CPU."""
@@ -280,14 +279,3 @@ class Explainer:
         after = self._head(activations.mean(dim=(2, 3))).detach().double().softmax(dim=1)[:, genre]
         falls = logits.softmax(dim=0)[genre] - after
         return Deletion(float(falls[0]), float(falls[1:].mean()))
-
-
-def explain_all(
-    explainer: Explainer, recordings: Iterable[Path]
-) -> Iterator[tuple[Path, Explanation | AudioError]]:
-    """Explanations one by one; a recording that cannot be used gives its error."""
-    for path in recordings:
-        try:
-            yield path, explainer.explain(path)
-        except AudioError as error:
-            yield path, error

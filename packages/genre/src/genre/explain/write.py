@@ -2,7 +2,8 @@
 
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -27,6 +28,8 @@ def write_report(
 ) -> Report:
     """Explain recordings and write `index.html`, `explain.json` and the figures.
 
+    Interrupted, it writes the report of what has been explained until then, and stops all the same.
+
     Args:
         explainer: With the network and the settings.
         recordings: Sound files and folders of stems.
@@ -41,34 +44,47 @@ def write_report(
     place.mkdir(parents=True, exist_ok=True)
     entries: list[Entry] = []
     errors: list[AudioError] = []
-    names: set[str] = set()
-    embedded = 0.0
-    rate = explainer.predictor.checkpoint.features.sample_rate
+    interrupted: KeyboardInterrupt | None = None
     with Progress("explain", len(recordings), "recordings") as progress:
-        for path in recordings:
-            try:
-                stems = explainer.predictor.read_stems(path)
-            except AudioError as error:
-                errors.append(error)
+        try:
+            for outcome in _explained(explainer, recordings, place, figures=figures):
+                if isinstance(outcome, Entry):
+                    entries.append(outcome)
+                else:
+                    errors.append(outcome)
                 progress.advance(1)
-                continue
-            explanation = explainer.explain_stems(stems)
-            entry = Entry(path, explanation)
-            if figures:
-                embedded += stems.shape[-1] / rate
-                sound = _sound(stems, rate) if embedded <= EMBED_SECONDS else ""
-                target = place / f"{_unused(track_of(path).id, names)}.png"
-                axis = _draw(target, entry, stems, explainer)
-                entry = Entry(path, explanation, target, axis, sound)
-            entries.append(entry)
-            progress.advance(1)
+        except KeyboardInterrupt as error:
+            interrupted = error
     summary = summarise([entry.explanation for entry in entries]) if entries else None
     report = Report(tuple(entries), tuple(errors), summary, place / "index.html")
     if summary is not None:
         draw_summary(place / SUMMARY_FIGURE, summary)
         write_json(place / "explain.json", as_json(report, explainer))
         write_page(report, place / SUMMARY_FIGURE, explainer.config)
+    if interrupted is not None:
+        raise interrupted
     return report
+
+
+def _explained(
+    explainer: Explainer, recordings: Sequence[Path], folder: Path, *, figures: bool
+) -> Iterator[Entry | AudioError]:
+    names = {Path(SUMMARY_FIGURE).stem}
+    rate = explainer.predictor.checkpoint.features.sample_rate
+    embedded = 0.0
+    for path in recordings:
+        try:
+            stems = explainer.predictor.read_stems(path)
+        except AudioError as error:
+            yield error
+            continue
+        entry = Entry(path, explainer.explain_stems(stems))
+        if figures:
+            embedded += stems.shape[-1] / rate
+            sound = _sound(stems, rate) if embedded <= EMBED_SECONDS else ""
+            target = folder / f"{_unused(track_of(path).id, names)}.png"
+            entry = replace(entry, figure=target, axis=_draw(target, entry, stems, explainer), sound=sound)
+        yield entry
 
 
 def _draw(target: Path, entry: Entry, stems: Tensor, explainer: Explainer) -> TimeAxis:
@@ -79,10 +95,11 @@ def _draw(target: Path, entry: Entry, stems: Tensor, explainer: Explainer) -> Ti
 
 def _unused(name: str, names: set[str]) -> str:
     candidate, number = name, 1
-    while candidate in names:
+    # Some file systems take a and A for the same.
+    while candidate.casefold() in names:
         number += 1
         candidate = f"{name}-{number}"
-    names.add(candidate)
+    names.add(candidate.casefold())
     return candidate
 
 
