@@ -30,7 +30,7 @@ SETTINGS = Settings(
     features=FeatureConfig(duration=1.0, n_mels=32, image="native"),
     augment=AugmentConfig(augment_mode="none"),
     train=TrainConfig(
-        backbone="efficientnet_b0",
+        backbone="mobilenet_v3_small",
         weights="none",
         frozen_stages=0,
         batch_size=8,
@@ -246,7 +246,7 @@ def songs(tmp_path_factory):
 
 def options(cache):
     found = {"separator": "stems", "separation-cache-dir": cache, "duration": 1, "n-mels": 32}
-    found |= {"image": "native", "backbone": "efficientnet_b0", "weights": "none", "frozen-stages": 0}
+    found |= {"image": "native", "backbone": "mobilenet_v3_small", "weights": "none", "frozen-stages": 0}
     found |= {"batch-size": 8, "epochs": 1, "num-workers": 0, "test-size": 0.3, "augment-mode": "none"}
     return [part for key, value in found.items() for part in (f"--{key}", str(value))]
 
@@ -283,6 +283,20 @@ def test_the_command_evaluates_a_corpus_and_a_network(songs, tmp_path, capsys):
     for track, shares in zip(fold.tracks, fold.calibrated[0], strict=True):
         if track.fold == 1:
             np.testing.assert_allclose(answers[track.id], shares, rtol=1e-5)
+
+
+def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
+    shutil.copytree(songs / "low", tmp_path / "songs" / "low")
+    shutil.copytree(songs / "high", tmp_path / "songs" / "high")
+    command = ["evaluate", str(tmp_path / "songs"), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
+    assert main([*command, "--by", "artist", "--folds", "2"]) == 2
+    assert "has none, expected an artist for every track" in capsys.readouterr().err
+    # Without --by such a corpus has random folds; here its genres are too small for them.
+    assert main([*command, "--folds", "7"]) == 2
+    said = capsys.readouterr()
+    assert "note: not every track has an artist" in said.out
+    assert "7 folds, and 'high' has 4 tracks" in said.err
 
 
 def test_training_ends_with_the_temperature(songs, tmp_path):

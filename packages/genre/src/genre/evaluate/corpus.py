@@ -13,6 +13,7 @@ from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import track_logits
 from genre.evaluate.result import Evaluation, HeldOut, Split, as_written
 from genre.evaluate.runner import cross_validate
+from genre.folds import folds
 from genre.layouts import Corpus, Track
 from genre.leakage import find_leakage
 from genre.model import build_network
@@ -46,9 +47,11 @@ def evaluate_corpus(
     Raises:
         UserError: As `genre.stem_cache.StemCache.fill` and `genre.evaluate.runner.cross_validate` do.
     """
+    # Hours of separation shall not end at weights or artists that are missing.
     if settings.train.weights != "none":
-        # Hours of separation shall not end at weights that are missing.
         build_network(settings.train, len(corpus.labels))
+    for by in config.by:
+        folds(corpus.tracks, config.folds, by)
     cache = StemCache(settings.separation, settings.features)
     tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
     leakage = find_leakage(replace(corpus, tracks=tracks, test=())) if search_duplicates else None
