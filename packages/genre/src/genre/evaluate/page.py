@@ -81,9 +81,10 @@ def write_report(
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     body = [f"<h1>{html.escape(title)}</h1>"]
-    body += [f"<p>{html.escape(headline(name, entry))}</p>" for name, entry in evaluations.items()]
     body += ["<h2>Before the scores: what is in the corpus twice</h2>", *_corpus(evaluations)]
-    body += ["<h2>Scores</h2>", *_overview(evaluations, place)]
+    body.append("<h2>Scores</h2>")
+    body += [f"<p>{html.escape(headline(name, entry))}</p>" for name, entry in evaluations.items()]
+    body += _overview(evaluations, place)
     slugs = _slugs(evaluations)
     for name, evaluation in evaluations.items():
         for by, split in evaluation.splits.items():

@@ -19,7 +19,7 @@ from audio_io.errors import ConfigError, FileError
 from genre import checkpoint as checkpoints
 from genre.dataset import Stems, split_tracks
 from genre.evaluate.calibration import Floats, Integers, apply_temperature
-from genre.evaluate.config import EvaluateConfig
+from genre.evaluate.config import WAYS, EvaluateConfig
 from genre.evaluate.network import calibrate, track_logits
 from genre.evaluate.result import Evaluation, HeldOut, Run, Split, as_written
 from genre.folds import Fold, folds
@@ -73,7 +73,8 @@ def cross_validate(
     seed = settings.train.seed
     plans = {
         by: folds(tracks, config.folds, by, seed, together=together if by == "artist" else ())
-        for by in config.by
+        for by in WAYS
+        if by in config.by
     }
     _claim(root / DESCRIPTION, _describe(tracks, labels, settings, config, together))
     bench = _Bench(tuple(labels), stems, settings, device)
