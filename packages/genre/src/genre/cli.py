@@ -7,6 +7,7 @@ from typing import Any
 from audio_io import cli
 from genre.commands import (
     corpus,
+    demo,
     eda,
     evaluate,
     explain,
@@ -21,6 +22,7 @@ from genre.commands import (
 DESCRIPTION = "Music genre classification from four stems with EfficientNet-B3."
 # In the order in which a corpus is worked on.
 COMMANDS: tuple[Any, ...] = (
+    demo,
     corpus,
     eda,
     leakage,

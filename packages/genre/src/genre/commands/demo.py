@@ -1,0 +1,60 @@
+"""`genre demo`: everything at once, on songs that it makes itself."""
+
+import argparse
+
+from genre.commands.parsers import Commands
+from genre.demo.config import FULL, MODELS, OUTPUT_DIR, QUICK
+
+DESCRIPTION = """\
+Render songs of ten genres with their stems, look for duplicates, train one model on the four stems and one on
+the mixture alone, test both on artists that they have not heard, and write a report. Needs no network and no
+data. The same command goes on with a demo that was interrupted or killed. In the output folder:
+  report/index.html   the report
+  corpus/             the songs: GENRE/ARTIST_SONG/, tracks.csv
+  leakage.json        recordings that are there twice
+  four_stems/, mixture/
+                      stems, trainings, predictions.csv and evaluation.json of each model"""
+
+
+def add_command(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "demo",
+        help="songs, training, evaluation and report in one go",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-o",
+        "--output-dir",
+        default=OUTPUT_DIR,
+        metavar="DIR",
+        help=f"folder of the demo (default: {OUTPUT_DIR})",
+    )
+    parser.add_argument("--quick", action="store_true", help="a small one, which only shows that all works")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=FULL.settings.train.seed,
+        metavar="INT",
+        help="seed of the folds and the networks; the songs stay the same (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`genre demo`."""
+    plan = (QUICK if arguments.quick else FULL).seeded(arguments.seed)
+
+    from genre.demo.run import run as run_demo
+    from genre.evaluate.summary import headline
+
+    evaluations = run_demo(arguments.output_dir, plan, device=arguments.device)
+    for name in MODELS:
+        print(headline(name, evaluations[name]))
+    print("with songs of your own, in a folder for each genre or listed in tracks.csv (path,label,artist):")
+    print("  genre evaluate SONGS -o evaluation")
+    print("  genre train SONGS -o run; genre predict run/best_model.pth FILE")
+    return 0

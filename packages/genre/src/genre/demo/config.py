@@ -1,0 +1,68 @@
+"""Settings of the demo. Free of torch and numpy, for the command line's help.
+
+They are for a CPU of two cores and for networks that start from random weights. The brief's figures, for
+EfficientNet-B3 with ImageNet weights, are the defaults of `genre.config`.
+"""
+
+from dataclasses import dataclass, replace
+
+from genre.config import AugmentConfig, FeatureConfig, Separation, TrainConfig
+from genre.corpus.config import DemoConfig
+from genre.evaluate.config import EvaluateConfig
+from genre.run_config import Settings
+
+OUTPUT_DIR = "genre_demo"
+# What the channels of each model are; the first model is compared with the second.
+MODELS: dict[str, Separation] = {"four stems": "stems", "mixture": "none"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of every stage.
+
+    Attributes:
+        corpus: What is rendered.
+        settings: Of both models, but for the separator and its cache.
+        evaluate: Folds and seeds.
+    """
+
+    corpus: DemoConfig
+    settings: Settings
+    evaluate: EvaluateConfig
+
+    def seeded(self, seed: int) -> "Plan":
+        """The same with another seed of folds and networks; the corpus stays as it is."""
+        return replace(self, settings=replace(self.settings, train=replace(self.settings.train, seed=seed)))
+
+
+# Half of the brief's mel bands, and a frame every 93 ms; two windows of 4 s fit in a song.
+_FEATURES = FeatureConfig(n_mels=64, hop_length=2048, duration=4.0, image="native")
+# Without changes of pitch, tempo and time, mel spectrograms are computed once.
+_AUGMENT = AugmentConfig(
+    augment_pitch_shift=False, augment_time_stretch=False, augment_time_shift=False, augment_add_noise=False
+)
+_TRAIN = TrainConfig(
+    backbone="mobilenet_v3_small",
+    weights="none",
+    frozen_stages=0,
+    batch_size=16,
+    epochs=30,
+    patience=30,
+    lr=2e-3,
+    test_size=0.125,
+    num_workers=0,
+)
+
+FULL = Plan(
+    corpus=DemoConfig(songs=6),
+    settings=Settings(features=_FEATURES, augment=_AUGMENT, train=_TRAIN),
+    evaluate=EvaluateConfig(by=("artist",)),
+)
+# Only shows that every stage works.
+QUICK = Plan(
+    corpus=DemoConfig(artists=4, songs=2),
+    settings=Settings(
+        features=_FEATURES, augment=_AUGMENT, train=replace(_TRAIN, epochs=8, patience=8, test_size=0.25)
+    ),
+    evaluate=EvaluateConfig(folds=2, max_folds=1, by=("artist",)),
+)
