@@ -8,6 +8,7 @@ mean level of the training tracks.
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from genre.explain.config import ExplainConfig
 from genre.explain.maps import cell_of, cell_of_frames, gradcam, integrated_gradients, log_odds, stride_of
 from genre.explain.shapley import ALL, SUBSETS, occlusion, shapley
 from genre.features import mel_power, picture, to_decibels
-from genre.predict import Prediction, Predictor, window_starts
+from genre.predict import Predictor, window_starts
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,11 @@ class Explainer:
         """
         return self.explain_stems(self.predictor.read_stems(source))
 
-    def explain_stems(self, stems: Tensor, prediction: Prediction | None = None) -> Explanation:
+    def explain_stems(self, stems: Tensor) -> Explanation:
         """Explain stems at the rate of the features.
 
         Args:
             stems: In the order of `genre.config.STEMS`, full scale ±1.
-            prediction: What the predictor says of them, if that is known.
 
         Shape:
             - stems: `[4, N]`
@@ -174,8 +174,7 @@ class Explainer:
         if self.config.genre is not None:
             genre = labels.index(self.config.genre)
         else:
-            prediction = predictor.predict_stems(stems) if prediction is None else prediction
-            genre = int(prediction.probabilities.argmax())
+            genre = int(predictor.predict_stems(stems).probabilities.argmax())
         starts = window_starts(stems.shape[-1], features, predictor.config.window_overlap)
         logits, maps, falls = [], [], []
         for number, start in enumerate(starts):
@@ -187,11 +186,6 @@ class Explainer:
             maps.append(self._map(power, activations, genre))
             falls.append(self._deletion(power, maps[-1].cells, genre, logits[-1][ALL], seed=number))
         stacked = torch.stack(logits)
-        mean = (
-            torch.tensor([(fall.marked, fall.random) for fall in falls]).mean(dim=0).tolist()
-            if falls
-            else None
-        )
         return Explanation(
             labels=labels,
             genre=genre,
@@ -199,7 +193,9 @@ class Explainer:
             log_shares=stacked.log_softmax(dim=-1),
             log_odds=log_odds(stacked),
             maps=tuple(maps),
-            deletion=None if mean is None else Deletion(*mean),
+            deletion=Deletion(fmean(fall.marked for fall in falls), fmean(fall.random for fall in falls))
+            if falls
+            else None,
         )
 
     def cells(self) -> tuple[Tensor, Tensor]:
@@ -252,7 +248,8 @@ class Explainer:
             cell_of(both.shape[-2], self._stride),
             cell_of(both.shape[-1], self._stride),
             steps=self.config.gradient_steps,
-            batch=self.predictor.config.window_batch,
+            # A CPU is no faster with more, and each takes a gigabyte at 600 x 600.
+            batch=1 if self.predictor.device.type == "cpu" else self.predictor.config.window_batch,
         )
         return WindowMap(cells, error)
 
@@ -264,17 +261,20 @@ class Explainer:
             columns, minlength=cells.shape[2]
         )
         area = area.expand_as(cells).flatten().double()
+        sounding = area.nonzero().flatten()
         generator = torch.Generator().manual_seed(self.config.seed * 1000003 + seed)
         # By what a place holds, not by what a cell does: those at the edge are smaller.
-        orders = [
-            (cells.flatten() / area.clamp(min=1)).masked_fill(area == 0, -torch.inf).argsort(descending=True)
-        ]
-        orders += [torch.randperm(len(area), generator=generator) for _ in range(self.config.deletions)]
+        density = cells.flatten()[sounding] / area[sounding]
+        orders = [density.argsort(descending=True)]
+        orders += [torch.randperm(len(sounding), generator=generator) for _ in range(self.config.deletions)]
         kept = []
         for order in orders:
-            deleted = torch.zeros(len(area), dtype=torch.bool)
-            deleted[order] = area[order].cumsum(dim=0) <= self.config.deleted_share * area.sum()
-            kept.append(~deleted.reshape(cells.shape)[:, rows][:, :, columns])
+            chosen = sounding[order]
+            within = area[chosen].cumsum(dim=0) <= self.config.deleted_share * area.sum()
+            within[0] = True  # where one cell is more than the share
+            keep = torch.ones(len(area), dtype=torch.bool)
+            keep[chosen[within]] = False
+            kept.append(keep.reshape(cells.shape)[:, rows][:, :, columns])
         activations = self._activations(torch.stack(kept) * power)
         after = self._head(activations.mean(dim=(2, 3))).detach().double().softmax(dim=1)[:, genre]
         falls = logits.softmax(dim=0)[genre] - after
