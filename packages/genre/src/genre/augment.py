@@ -39,6 +39,8 @@ class Variation:
         time_mask: First frame and number of frames that are masked.
         frequency_mask: First band and number of bands that are masked.
         dropped: Stems that are silent.
+        levels: What is added to the level of each stem, in dB; none if empty.
+        tilt: What is added to the highest band and taken from the lowest, in dB, and evenly in between.
     """
 
     semitones: float = 0.0
@@ -48,6 +50,8 @@ class Variation:
     time_mask: tuple[int, int] = (0, 0)
     frequency_mask: tuple[int, int] = (0, 0)
     dropped: tuple[int, ...] = ()
+    levels: tuple[float, ...] = ()
+    tilt: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -73,6 +77,8 @@ def draw_variation(config: AugmentConfig, features: FeatureConfig, rng: np.rando
     masks = [_draw_span(size, config.mask_share, rng) for size in (features.frames, features.n_mels)]
     drops = rng.random(len(STEMS)) < config.drop_stems
     drops[rng.integers(len(STEMS))] = False  # silence has no genre
+    levels = config.stem_level * rng.standard_normal(len(STEMS))
+    tilt = config.tilt * rng.standard_normal()
     if config.augment_mode == "none":
         return Variation()
     pitch, stretch, noise, shift, time, frequency = chances & (
@@ -91,6 +97,8 @@ def draw_variation(config: AugmentConfig, features: FeatureConfig, rng: np.rando
         time_mask=masks[0] if time else (0, 0),
         frequency_mask=masks[1] if frequency else (0, 0),
         dropped=tuple(int(stem) for stem in np.flatnonzero(drops)),
+        levels=tuple(levels.tolist()) if config.stem_level else (),
+        tilt=float(tilt),
     )
 
 
@@ -134,6 +142,20 @@ def shift_and_drop(stems: Tensor, variation: Variation) -> Tensor:
         stems = stems.clone()
         stems[list(variation.dropped)] = 0
     return stems
+
+
+def colour(power: Tensor, variation: Variation) -> Tensor:
+    """Mel power of other levels and another slope, as another mix and other equipment give.
+
+    Shape:
+        - power: `[4, n_mels, T]`
+        - output: the same
+    """
+    if not variation.levels and not variation.tilt:
+        return power
+    levels = torch.tensor(variation.levels or (0.0,) * len(STEMS))
+    slope = torch.linspace(-variation.tilt, variation.tilt, power.shape[1])
+    return power * (10 ** ((levels[:, None] + slope) / 10)).to(power)[..., None]
 
 
 def noise_power(

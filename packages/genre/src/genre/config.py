@@ -103,6 +103,13 @@ class AugmentConfig:
         0.0, "probability that a stem comes from another track of the genre", minimum=0.0, maximum=1.0
     )
     drop_stems: float = setting(0.0, "probability that a stem is silent", minimum=0.0, maximum=1.0)
+    stem_level: float = setting(0.0, "standard deviation of the level of each stem", unit="dB", minimum=0.0)
+    tilt: float = setting(
+        0.0,
+        "standard deviation of a change in slope of all spectra, at the highest and lowest band",
+        unit="dB",
+        minimum=0.0,
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genre.augment import Variation, draw_variation, mask, noise_power, vary_power
+from genre.augment import Variation, colour, draw_variation, mask, noise_power, vary_power
 from genre.augment_waveform import vary_waveform
 from genre.config import STEMS, AugmentConfig, FeatureConfig
 from genre.features import Statistics, fit_frames, mel_power, standardise, to_decibels
@@ -106,7 +106,7 @@ class Pictures(Dataset[Example]):
                 power += noise_power(power.shape, variation.noise, features, rng)
         else:
             power = self._from_waveform(index, config, variation, rng)
-        db = fit_frames(to_decibels(power, features.reference), features.frames)
+        db = fit_frames(to_decibels(colour(power, variation), features.reference), features.frames)
         return mask(db, variation, self.statistics)
 
     def _from_waveform(
