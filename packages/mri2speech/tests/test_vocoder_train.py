@@ -9,6 +9,8 @@ import torch
 
 import audio_io
 from audio_io.errors import ConfigError, FileError
+from mri2speech.cli import main
+from mri2speech.vocoder import load as load_embedded
 from mri2speech.vocoder.checkpoint import load_generator
 from mri2speech.vocoder.config import TrainConfig, VocoderConfig, VocoderData
 from mri2speech.vocoder.data import Segments, batches, log_mel, read_filelist, segment_mel
@@ -209,3 +211,19 @@ def test_only_the_newest_checkpoints_are_kept(corpus, tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").glob("*_0*")) == [
         "do_00000003", "do_00000004", "g_00000003", "g_00000004",
     ]  # fmt: skip
+
+
+def test_the_embedded_vocoder_is_fine_tuned_from_the_command_line(corpus, tmp_path, capsys):
+    arguments = ["--wavs", str(corpus.wavs), "--training-list", str(corpus.training), "--start", "embedded"]
+    arguments += ["--validation-list", str(corpus.validation), "--output-dir", str(tmp_path / "tuned")]
+    arguments += ["--fine-tuning", "--mels", str(tmp_path / "predicted"), "--max-steps", "1"]
+    arguments += ["--discriminator-width", "0.03125", "--adversarial-from", "9", "--device", "cpu"]
+    assert main(["vocoder", "train", *arguments]) == 0
+    assert "g_00000001" in capsys.readouterr().out
+    tuned = load_generator(tmp_path / "tuned" / "g_00000001")
+    embedded = load_embedded()
+    assert tuned.config.upsample_initial_channel == embedded.config.upsample_initial_channel
+    for ours, theirs in zip(tuned.parameters(), embedded.parameters(), strict=True):
+        # Half precision and one step of AdamW, whose size is the learning rate.
+        torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=1e-2)
+    assert not same(tuned.state_dict(), embedded.state_dict())

@@ -80,7 +80,7 @@ class _Samples:
         return {**self.__dict__, "_opened": {}, "_averaged": {}}
 
     def frames(self, number: int, part: slice) -> Tensor:
-        """Frames of a sample, float32 `[T, h, w]`; the mapped ones themselves if they are float32 and whole."""
+        """Frames of a sample, float32 `[T, h, w]`; if float32 and whole, the mapped ones."""
         mri = self[number][0]
         if self.factor == 1:
             return mri[part].float()

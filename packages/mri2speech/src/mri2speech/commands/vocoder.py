@@ -1,6 +1,7 @@
 """`mri2speech vocoder`: train HiFi-GAN, make its mels, compare and convert its checkpoints."""
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from audio_io import cli
 from audio_io.errors import ConfigError
 from audio_io.settings import add_arguments, from_arguments
 from mri2speech.commands.parsers import Commands
-from mri2speech.vocoder import EMBEDDED
-from mri2speech.vocoder.config import TrainConfig, VocoderConfig, VocoderData
+from mri2speech.vocoder import EMBEDDED, checkpoint_of
+from mri2speech.vocoder.config import CONFIG_NAME, TrainConfig, VocoderConfig, VocoderData
 
 TRAIN = """\
 Train HiFi-GAN on recordings, or fine-tune it with --fine-tuning on mels that an acoustic model predicted.
@@ -57,7 +58,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, original, type=Path, metavar=metavar, required=required, help=text)
 
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="config.json (default: that of the brief)"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="config.json (default: that beside --start; without, the brief's figures)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="preprocessed data set, for wavs and file lists"
@@ -66,7 +70,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--training-list", "--input_training_file", "recordings to train on", metavar="FILE")
     add("--validation-list", "--input_validation_file", "recordings to validate on", metavar="FILE")
     add("--output-dir", "--checkpoint_path", "folder of the run", required=True)
-    parser.add_argument("--start", type=Path, metavar="FILE", help="g_* that a new run starts from")
+    parser.add_argument(
+        "--start", metavar="FILE", help="g_* that a new run starts from, or embedded for the package's own"
+    )
     parser.add_argument(
         "--fine-tuning", "--fine_tuning", nargs="?", const=True, default=False, type=_flag, metavar="1",
         help="take the mels from --mels instead of the recordings",
@@ -91,13 +97,16 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """`mri2speech vocoder train`."""
-    config = VocoderConfig() if arguments.config is None else VocoderConfig.load(arguments.config)
     settings = from_arguments(TrainConfig, arguments)
     data = _data(arguments)
     device = cli.pick_device(arguments.device)
     from mri2speech.vocoder.train import train as run
 
-    target = run(config, settings, data, arguments.output_dir, start=arguments.start, device=device)
+    start = contextlib.nullcontext() if arguments.start is None else checkpoint_of(arguments.start)
+    with start as path:
+        file = arguments.config or (path and path.with_name(CONFIG_NAME))
+        config = VocoderConfig() if file is None else VocoderConfig.load(file)
+        target = run(config, settings, data, arguments.output_dir, start=path, device=device)
     print(f"wrote {target}, {target.with_name('curves.png')}")
     return 0
 

@@ -17,6 +17,29 @@ _LEAST_UTTERANCES = 10
 
 
 @dataclass(frozen=True)
+class TuningConfig:
+    """How the vocoder is fine-tuned on the mels of the acoustic model.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Segments in each.
+        learning_rate: At the start.
+        decay: Factor of the learning rate per epoch of the utterances.
+        stft_weight: Of the multi-resolution STFT distance; the mel's is 45.
+        truth_share: Share of the segments whose mel is the recording's own.
+        save_every: Steps between checkpoints.
+    """
+
+    steps: int = 400
+    batch_size: int = 8
+    learning_rate: float = 3e-4
+    decay: float = 0.9
+    stft_weight: float = 20.0
+    truth_share: float = 0.2
+    save_every: int = 50
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """The settings of every stage.
 
@@ -27,6 +50,7 @@ class DemoConfig:
         acoustic: What is trained.
         loss: What is minimised.
         training: How.
+        tuning: How the vocoder is fine-tuned on what was trained.
         gradcam: How heat maps are made.
         shown: Utterances of each group with sound and heat maps.
 
@@ -40,6 +64,7 @@ class DemoConfig:
     acoustic: AcousticConfig
     loss: LossConfig
     training: FitConfig
+    tuning: TuningConfig
     gradcam: GradcamConfig
     shown: int
 
@@ -77,6 +102,7 @@ FULL = DemoConfig(
     acoustic=_ACOUSTIC,
     loss=_LOSS,
     training=_TRAINING,
+    tuning=TuningConfig(),
     gradcam=_GRADCAM,
     shown=3,
 )
@@ -88,6 +114,7 @@ QUICK = DemoConfig(
     acoustic=_ACOUSTIC,
     loss=_LOSS,
     training=replace(_TRAINING, batch_size=2, max_epochs=10, save_every=10),
+    tuning=TuningConfig(steps=10, batch_size=2),
     gradcam=_GRADCAM,
     shown=1,
 )

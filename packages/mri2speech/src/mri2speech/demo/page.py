@@ -1,6 +1,7 @@
 """`index.html` of the demo: what came of it, films with sound and heat maps, and what to do next."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,16 +12,17 @@ from mri2speech.evaluate.runner import Result, summary
 from mri2speech.vocoder.page import table_html, write_html
 
 _VOICES = {
-    "predicted": "the film's speech, by the embedded vocoder",
+    "predicted": "the film's speech",
     "griffin-lim": "the film's speech, by Griffin-Lim",
-    "copy": "the recording's mels, by the embedded vocoder",
+    "copy": "the recording's mels, by the same vocoder",
     "mean": "always the mean of the recordings",
 }
 _HEADS = {
     "voice": "formants of",
-    "f1_rmse_hz": "F1, RMSE (Hz)",
-    "f2_rmse_hz": "F2, RMSE (Hz)",
-    "f3_rmse_hz": "F3, RMSE (Hz)",
+    "f1_reader_rmse_hz": "F1, spectrum",
+    "f2_reader_rmse_hz": "F2, spectrum",
+    "f1_rmse_hz": "F1, peaks",
+    "f2_rmse_hz": "F2, peaks",
 }
 
 
@@ -37,19 +39,22 @@ def write_page(
     body = [
         "<p>The films show a model of the vocal tract, and the sound was made by the same tract: the "
         "resonances of its tube are the truth. The acoustic model has learned mels from films, and the "
-        "vocoder that comes with the package speaks them. All that follows is of utterances that it was not "
-        "trained on.</p>",
+        "vocoder that comes with the package, fine-tuned on such mels, speaks them. All that follows is of "
+        "utterances that neither was trained on.</p>",
         "<p>Every speaker keeps to one pitch: a film does not show how fast the vocal folds vibrate. That of "
         "a speaker whom the model has never seen is a guess.</p>",
     ]
     for group, (title, result) in results.items():
         rows: list[dict[str, str | float]] = [
-            {"voice": words, **{key: f"{result.means[voice][key]:.0f}" for key in _HEADS if key != "voice"}}
+            {"voice": words, **{key: _hertz(result, voice, key) for key in _HEADS if key != "voice"}}
             for voice, words in _VOICES.items()
         ]
         body += [
             f"<h2>{html.escape(title)}</h2>",
             table_html(rows, _HEADS),
+            "<p>Root mean square errors in Hz. <em>Spectrum</em>: read off the mels of the sound by a smooth "
+            "map fitted on the recordings. <em>Peaks</em>: of linear prediction, which takes a wrong "
+            "one where the right one is blurred.</p>",
             f"<p>{html.escape(summary(result.means))}</p>",
             f'<p><a href="{group}/index.html">All measures, and each utterance with its sounds, mels and '
             "formants</a></p>",
@@ -81,6 +86,13 @@ def write_page(
         f"{small_options()}</pre>",
     ]
     write_html(folder / "index.html", "Speech from films of the phantom", body)
+
+
+def _hertz(result: Result, voice: str, key: str) -> str:
+    means = result.means[voice]
+    # Whoever guesses the mean is wrong by as much, however formants are measured.
+    value = means.get(key, means[key.replace("_reader", "")])
+    return f"{value:.0f}" if math.isfinite(value) else "-"
 
 
 def small_options() -> str:

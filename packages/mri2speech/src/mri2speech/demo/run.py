@@ -1,8 +1,8 @@
 """The stages of the demo, one after the other; each keeps what it has and goes on where it was.
 
 In the folder: `phantom` and `strangers` (films, sound and truth), `data` and `strangers_data` (preprocessed),
-`run` (the training), `known` and `unknown` (measures, and a page to listen to), `speech`, `gradcam`,
-`results.json` and `index.html`.
+`run` (the training), `vocoder` (its fine-tuning), `known` and `unknown` (measures, and a page to listen to),
+`speech`, `gradcam`, `results.json` and `index.html`.
 """
 
 import json
@@ -21,6 +21,7 @@ from mri2speech.acoustic.train import fit
 from mri2speech.demo.config import DemoConfig
 from mri2speech.demo.films import write_films
 from mri2speech.demo.page import write_page
+from mri2speech.demo.voice import fine_tune
 from mri2speech.evaluate.config import EvaluateConfig
 from mri2speech.evaluate.page import write_page as write_measures
 from mri2speech.evaluate.runner import Result, evaluate, summary, write
@@ -58,10 +59,10 @@ def run(
     """
     folder = Path(output_dir)
     _claim(folder, config)
-    print("1 of 4: films, sound and truth of the phantom", flush=True)
+    print("1 of 5: films, sound and truth of the phantom", flush=True)
     for group, phantom in ((KNOWN, config.phantom), (UNKNOWN, config.strangers)):
         _films(folder, group, phantom, config, workers)
-    print("2 of 4: training", flush=True)
+    print("2 of 5: training", flush=True)
     best = fit(
         folder / "data",
         folder / "run",
@@ -70,10 +71,14 @@ def run(
         loss=config.loss,
         device=device,
     )
-    print("3 of 4: speech of utterances that the model was not trained on", flush=True)
-    synthesizer = Synthesizer.load(best)
+    print("3 of 5: fine-tuning of the vocoder on the model's mels", flush=True)
+    voice = fine_tune(
+        folder / "data", best, folder / "run" / "split.json", folder / "vocoder", config.tuning, device
+    )
+    print("4 of 5: speech of utterances that the model was not trained on", flush=True)
+    synthesizer = Synthesizer.load(best, voice)
     results = {group: _measured(folder, group, synthesizer, config) for group in TITLES}
-    print("4 of 4: what the model looks at", flush=True)
+    print("5 of 5: what the model looks at", flush=True)
     shown = [(group, name) for group, result in results.items() for name in result.shown]
     for group, name in shown:
         _explained(folder, group, name, results[group], best, config, synthesizer.mel_config.sample_rate)

@@ -4,6 +4,8 @@
 the original project with its `config.json` beside it. Importing this package costs nothing.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,11 +25,26 @@ def load(name_or_path: "str | Path" = EMBEDDED) -> "Generator":
     Raises:
         FileError: If the checkpoint or its `config.json` cannot be used.
     """
-    from importlib import resources
+    from mri2speech.vocoder.checkpoint import load_generator
 
-    from mri2speech.vocoder.checkpoint import latest, load_generator
+    with checkpoint_of(name_or_path) as path:
+        return load_generator(path)
+
+
+@contextlib.contextmanager
+def checkpoint_of(name_or_path: "str | Path" = EMBEDDED) -> "Iterator[Path]":
+    """The file of a vocoder, its `config.json` beside it; within the context it exists.
+
+    Args:
+        name_or_path: See `load`.
+    """
+    from importlib import resources
+    from pathlib import Path
+
+    from mri2speech.vocoder.checkpoint import latest
 
     if str(name_or_path) != EMBEDDED:
-        return load_generator(name_or_path)
+        yield Path(name_or_path)
+        return
     with resources.as_file(resources.files("mri2speech") / "data" / "vocoder") as folder:
-        return load_generator(latest(folder, "g_"))
+        yield latest(folder, "g_")
