@@ -42,7 +42,8 @@ th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; te
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; }
-.numbers td, .numbers th { white-space: nowrap; }
+.numbers { font-size: .94rem; }
+.numbers td, .numbers th { padding-right: .8rem; white-space: nowrap; }
 .words td { overflow-wrap: anywhere; }
 summary { cursor: pointer; margin-top: 1rem; }
 """
@@ -55,7 +56,7 @@ _TERMS = (
     ("NLL", "mean negative log-likelihood in nats; log of the number of genres is chance"),
     ("Brier", "mean squared distance of the probabilities from the truth, 0 to 2"),
     ("ECE", "expected calibration error, 15 bins: how far confidence is from accuracy"),
-    ("before → after", "the temperature, which validation tracks of each training chose"),
+    ("0.2 → 0.1", "before and after the temperature, which validation tracks of each training chose"),
 )
 
 
@@ -125,7 +126,7 @@ def _corpus(evaluations: Mapping[str, Evaluation]) -> list[str]:
 def _overview(evaluations: Mapping[str, Evaluation], place: Path) -> list[str]:
     heads = (
         "model", "tracks", "accuracy", "95 % interval", "over folds", "balanced", "macro-F1",
-        "NLL", "Brier", "ECE, before → after",
+        "NLL", "Brier", "ECE",
     )  # fmt: skip
     rows = []
     for name, evaluation in evaluations.items():

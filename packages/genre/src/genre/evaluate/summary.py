@@ -48,8 +48,7 @@ def model_sentences(evaluations: Mapping[str, Evaluation]) -> list[str]:
                 continue
             result = compare(one.splits[by].is_right, other.splits[by].is_right)
             if result.tracks:
-                about = f"{_capital(split_title(by))}, {result.tracks} tracks"
-                found.append(f"{about}: {_counts(result, first, second)}.")
+                found.append(f"{_capital(split_title(by))}: {_counts(result, first, second)}.")
     return found
 
 
@@ -77,10 +76,9 @@ def _both_sides(split: Split) -> str | None:
 
 
 def _counts(found: Comparison, first: str, second: str) -> str:
-    return (
-        f"{found.first_only} tracks are right only with {first}, {found.second_only} only with {second}; "
-        f"McNemar p = {found.p_value:.2g}"
-    )
+    about = f"of the {found.tracks} tracks that both have answered"
+    only = f"{found.first_only} are right only with {first} and {found.second_only} only with {second}"
+    return f"{about}, {only}; McNemar p = {found.p_value:.2g}"
 
 
 def _capital(words: str) -> str:
