@@ -169,19 +169,48 @@ def test_the_command_refuses_before_it_builds(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def mixed(module, x, path):
+    """The program of a module in mixed precision."""
+    config = ConvertConfig(precision="mixed")
+    convert(module.eval(), (x,), path, input_names=["x"], output_names=["y"], config=config)
+    return load_program(path)
+
+
 def test_mixed_keeps_the_limit_below_a_norm_in_float32(tmp_path):
     # In float16 a limit of 1e-12 would be 6e-5, or 0, and a silent band a division by it.
     x = torch.randn(1, 64)
-    config = ConvertConfig(precision="mixed")
-    convert(
-        RmsNorm(64).eval(),
-        (x,),
-        tmp_path / "a.mlpackage",
-        input_names=["x"],
-        output_names=["y"],
-        config=config,
-    )
-    program = load_program(tmp_path / "a.mlpackage")
+    turn = nn.Linear(64, 64, bias=False)
+    nn.init.orthogonal_(turn.weight)
+    module = nn.Sequential(RmsNorm(64), turn).requires_grad_(requires_grad=False)
+    program = mixed(module, x, tmp_path / "a.mlpackage")
     (quiet,) = program.run(x=1e-8 * x).values()
-    torch.testing.assert_close(quiet, RmsNorm(64)(x), atol=5e-3, rtol=0)
+    torch.testing.assert_close(quiet, module(x), atol=1e-2, rtol=0)
     assert not next(iter(program.run(x=0 * x).values())).any()
+
+
+class Filter(nn.Module):
+    """Two layers, and a gain from powers of powers, as in the Wiener filter of Open-Unmix."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+
+    def forward(self, x):
+        power = (1e-2 * self.layers(x)) ** 2
+        squared = power * power
+        return x * squared / (squared + 1e-10)
+
+
+def test_mixed_keeps_what_follows_the_last_layer_in_float32(tmp_path):
+    # In float16 the divisor would be 0.
+    torch.manual_seed(0)
+    module, x = Filter().requires_grad_(requires_grad=False), torch.randn(8, 64)
+    program = mixed(module, x, tmp_path / "a.mlpackage")
+    assert sdr(program.run(x=x)["y"], module(x)) > 50
+    kinds = {"linear": "fp16", "relu": "fp16", "real_div": "fp32"}
+    found = {
+        operation.kind: operation.outputs[0].type.dtype
+        for operation in program.operations
+        if operation.kind in kinds
+    }
+    assert found == {kind: dtype.replace("fp", "float") for kind, dtype in kinds.items()}

@@ -45,6 +45,9 @@ def test_a_row_passes_at_its_bars_and_says_what_is_below():
     assert row(fp32=110.0, int8=34.9).below == ("int8: 34.9 dB, expected at least 35 dB",)
     assert not row(fp32=float("nan")).passed
     assert not row(note="ended by SIGKILL").passed
+    assert row(fp16=49.9).below == ("fp16: 49.9 dB, expected at least 50 dB",)
+    assert row(fp16=-300.0, mixed=50.0).passed
+    assert row(fp16=-300.0, mixed=49.0).below == ("mixed: 49.0 dB, expected at least 50 dB",)
     large = row(fp32=120.0, int8=41.0)
     large.measured["int8"] = dataclasses.replace(large.measured["int8"], size_mb=50.0)
     assert large.below == ("int8: 50.0 MB, expected less than 50 MB",)
@@ -88,19 +91,19 @@ def _fields(entry):
 
 
 def test_a_model_is_measured_in_its_own_process_and_only_once(tmp_path, capsys, monkeypatch):
-    command = ["report", "--models", "umxhq_nowiener", "--segment", "0.3", "--quick", "-o", str(tmp_path)]
+    command = ["report", "--models", "small", "--segment", "0.3", "--quick", "-o", str(tmp_path)]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "umxhq_nowiener  fp32 1" in printed
-    kept = tmp_path / "rows" / "umxhq_nowiener.json"
+    assert "small  fp32 1" in printed
+    kept = tmp_path / "rows" / "small.json"
     values = json.loads(kept.read_text(encoding="utf-8"))["row"]
     assert values["segment_seconds"] == pytest.approx(0.3)
     assert values["complex_removed"]["istft"] == 1
-    assert values["parameters"] == MODELS["umxhq_nowiener"].parameters
+    assert values["parameters"] == MODELS["small"].parameters
     assert values["measured"]["fp32"]["sdr"] > 110
     # Weights in float32 are the most of the package.
     assert 0.95 < values["measured"]["fp32"]["size_mb"] / (4e-6 * values["parameters"]) < 1.1
-    assert set(values["measured"]["fp32"]["stems"]) == set(MODELS["umxhq_nowiener"].stems)
+    assert set(values["measured"]["fp32"]["stems"]) == set(MODELS["small"].stems)
     assert values["deviation"] > 1e-3
     assert [file.name for file in (tmp_path / "rows").iterdir()] == [kept.name]
 

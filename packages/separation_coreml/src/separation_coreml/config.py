@@ -17,8 +17,8 @@ class ConvertConfig:
     """How a model becomes a Core ML package.
 
     Attributes:
-        precision: Type that the program computes in. `mixed` is fp16 with normalisations, attention and
-            Fourier transforms in fp32.
+        precision: Type that the program computes in. `mixed` is fp16 with normalisations, attention,
+            Fourier transforms and what comes after the last layers in fp32.
         quantize: How weights are stored. `int8` is one scale per output channel, `palettizeN` a table of
             2^N values per tensor found by k-means, `prune` sets the smallest weights to zero.
         sparsity: Share of each weight tensor that `prune` sets to zero.
@@ -28,7 +28,7 @@ class ConvertConfig:
     """
 
     precision: Precision = setting(
-        "fp32", "type to compute in; mixed keeps norms, attention and STFT in fp32"
+        "fp32", "type to compute in; mixed keeps norms, attention, STFT and masks in fp32"
     )
     quantize: Quantize = setting("none", "how weights are stored")
     sparsity: float = setting(0.5, "share of weights that prune sets to zero", minimum=0.01, maximum=0.99)

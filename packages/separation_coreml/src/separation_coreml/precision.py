@@ -71,16 +71,28 @@ _MOVING = frozenset(
 )
 
 
+# They carry the cost; matmul too, unless it is a Fourier transform.
+_LAYERS = frozenset(
+    ["conv", "conv_transpose", "linear", "lstm", "gru", "rnn", "scaled_dot_product_attention"]
+)
+
+
 def in_float16() -> Callable[[Operation], bool]:
     """A selector for `coremltools.transform.FP16ComputePrecision` that leaves the sensitive operations out.
 
-    Kept in float32 are the operations of `SENSITIVE`, the two products of attention, and Fourier transforms
-    from the first sample of their input to the last of their output.
+    Kept in float32 are the operations of `SENSITIVE`, the two products of attention, Fourier transforms
+    from the first sample of their input to the last of their output, and what comes after the last layers:
+    masks and filters, whose products of powers and small divisors are beyond the range of float16.
     """
     kept: dict[Operation, bool] = {}
+    last: dict[Any, set[Operation]] = {}
 
     def select(operation: Operation) -> bool:
-        return not keeps_float32(operation, kept)
+        block = operation.enclosing_block
+        # Before the first operation is changed.
+        if block not in last:
+            last[block] = behind_layers(block.operations)
+        return operation not in last[block] and not keeps_float32(operation, kept)
 
     return select
 
@@ -94,6 +106,18 @@ def keeps_float32(operation: Operation, known: dict[Operation, bool]) -> bool:
     if operation.op_type == "matmul":
         return uses_transform(operation) or _beside_softmax(operation)
     return _in_transform(operation, known)
+
+
+def behind_layers(operations: Iterable[Operation]) -> set[Operation]:
+    """Those operations of a block from which no layer is reached any more."""
+    found: set[Operation] = set()
+    for operation in reversed(list(operations)):
+        is_layer = operation.op_type in _LAYERS or (
+            operation.op_type == "matmul" and not uses_transform(operation)
+        )
+        if not is_layer and all(consumer in found for consumer in _consumers(operation)):
+            found.add(operation)
+    return found
 
 
 def uses_transform(operation: Operation) -> bool:
