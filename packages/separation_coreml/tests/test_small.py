@@ -111,9 +111,9 @@ def test_the_loss_is_that_of_the_masked_spectra(separator, song):
 )
 def test_the_trained_model_is_the_same_after_conversion(settings, least, song, tmp_path):
     path = tmp_path / "small.mlpackage"
-    convert_model("small", path, config=ConvertConfig(**settings), segment_seconds=1.0)
-    program, separator = load_program(path), registry.build("small", segment_seconds=1.0)
-    mixture = song.mixture[None, :, 44100 : 2 * 44100]
+    convert_model("small", path, config=ConvertConfig(**settings), segment_seconds=0.5)
+    program, separator = load_program(path), registry.build("small", segment_seconds=0.5)
+    mixture = song.mixture[None, :, 44100 : 44100 + separator.segment]
     report = verify(
         program,
         separator_reference(program, separator),

@@ -20,7 +20,7 @@ from audio_io.progress import Progress
 from separation_coreml import converters
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
-from separation_coreml.core_ml_tools import coremltools
+from separation_coreml.core_ml_tools import checked_once, coremltools
 from separation_coreml.package import atomic_package, check_path, size_mb
 from separation_coreml.precision import in_float16
 from separation_coreml.realize.capture import Realized, capture
@@ -136,18 +136,19 @@ def _to_core_ml(
         "mixed": ct.transform.FP16ComputePrecision(op_selector=in_float16()),
     }[config.precision]
     try:
-        return ct.convert(
-            program,
-            # Waveforms stay float32 at the border whatever is computed with inside.
-            inputs=[
-                ct.TensorType(name=name, shape=tuple(tensor.shape), dtype=np.float32)
-                for name, tensor in zip(input_names, inputs, strict=True)
-            ],
-            outputs=[ct.TensorType(name=name, dtype=np.float32) for name in output_names],
-            minimum_deployment_target=getattr(ct.target, config.target),
-            compute_precision=precision,
-            skip_model_load=True,
-        )
+        with checked_once():
+            return ct.convert(
+                program,
+                # Waveforms stay float32 at the border whatever is computed with inside.
+                inputs=[
+                    ct.TensorType(name=name, shape=tuple(tensor.shape), dtype=np.float32)
+                    for name, tensor in zip(input_names, inputs, strict=True)
+                ],
+                outputs=[ct.TensorType(name=name, dtype=np.float32) for name in output_names],
+                minimum_deployment_target=getattr(ct.target, config.target),
+                compute_precision=precision,
+                skip_model_load=True,
+            )
     except (NotImplementedError, ValueError, RuntimeError, AssertionError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
         raise ConversionError(

@@ -1,10 +1,13 @@
-"""The import of coremltools, without its warnings and without what it imports for nothing."""
+"""coremltools without its warnings, without what it imports for nothing, and without its repeated checks."""
 
+import contextlib
 import functools
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 # It looks for them, to convert other kinds of models; they take most of the time of its import.
 _UNUSED = ("sklearn", "torchvision", "xgboost", "tensorflow", "transformers")
@@ -33,3 +36,21 @@ def coremltools(module: str = "") -> ModuleType:
             del sys.modules[name]
         logger.setLevel(level)
     return importlib.import_module(f"coremltools.{module}") if module else package
+
+
+@contextlib.contextmanager
+def checked_once() -> Iterator[None]:
+    """Has coremltools check a program when all is done, and not after each of its hundred passes.
+
+    The checks change nothing in a program, and take a third of a conversion.
+    """
+    program_class = coremltools("converters.mil.mil").Program
+    check = program_class.validate
+    last: dict[str, Any] = {}
+    program_class.validate = lambda program, **_: last.update(program=program)
+    try:
+        yield
+    finally:
+        program_class.validate = check
+    if last:
+        check(last["program"])
