@@ -170,6 +170,7 @@ def test_deleting_what_is_marked_takes_more_than_deleting_random_places(looking)
     effect = found.of_stems("probability").sum(dim=0)[1]
     assert found.deletion.marked == pytest.approx(float(effect), abs=1e-4)
     assert abs(found.deletion.random) < 0.2 * found.deletion.marked
+    assert abs(found.deletion.loudest) < 0.5 * found.deletion.marked
 
 
 @pytest.mark.parametrize(("maps", "tolerance"), [("gradcam", 1e-3), ("gradients", 0.01)])

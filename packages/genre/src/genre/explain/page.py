@@ -116,11 +116,16 @@ def _summary(summary: Summary, figure: Path) -> list[str]:
     for name, entry in summary.deletions.items():
         difference = f"{entry.marked - entry.random:+.3f} ± {entry.margin:.3f}"
         rows.append((name, f"{entry.marked:.3f}", f"{entry.random:.3f}", difference))
+    true = (
+        "Are the attributions true? What is marked is silenced, and compared with random stems, or with as many "
+        "random places. The first row is a weak test: Shapley values are made of silencings."
+    )
+    if "loudest places" in summary.deletions:
+        true += " The loudest places know nothing of the network; the map should beat them."
     return [
         "<h2>Genres</h2>",
         f'<img alt="mean Shapley values" src="{_embedded(figure)}">',
-        "<p>Are the attributions true? What is marked is silenced, and compared with random stems, or with "
-        "as many random places. The first row is a weak test: Shapley values are made of silencings.</p>",
+        f"<p>{true}</p>",
         _table(names, rows),
     ]
 

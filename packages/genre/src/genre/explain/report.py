@@ -1,7 +1,7 @@
 """What a report on recordings holds, and the same as JSON."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,7 @@ def _recording(entry: Entry) -> dict[str, Any]:
         "windows": [_window(explanation, number) for number in range(len(explanation.starts))],
     }
     if explanation.deletion is not None:
-        result["deletion"] = {
-            "marked": explanation.deletion.marked,
-            "random": explanation.deletion.random,
-        }
+        result["deletion"] = asdict(explanation.deletion)
     return result
 
 

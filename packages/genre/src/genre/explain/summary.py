@@ -46,7 +46,8 @@ class Summary:
         log_odds: Mean Shapley value of each stem for the log-odds of the genre, `[G, 4]`, in nats.
         probability: The same for its probability.
         deletions: By what was marked: `stem of the greatest Shapley value`, and with maps `stem of the
-            greatest sum in the map` and `places that the map marks`.
+            greatest sum in the map`, `places that the map marks` and, as a rival that knows nothing of the
+            network, `loudest places`.
     """
 
     genres: tuple[str, ...]
@@ -73,8 +74,9 @@ def summarise(explanations: Sequence[Explanation]) -> Summary:
         sums = [torch.stack([part.cells for part in e.maps]).sum(dim=(0, 2, 3)) for e in explanations]
         falls = [_silenced(e, stems) for e, stems in zip(explanations, sums, strict=True)]
         deletions["stem of the greatest sum in the map"] = _compare(falls)
-        pairs = [(e.deletion.marked, e.deletion.random) for e in explanations if e.deletion is not None]
-        deletions["places that the map marks"] = _compare(pairs)
+        checks = [e.deletion for e in explanations if e.deletion is not None]
+        deletions["places that the map marks"] = _compare([(d.marked, d.random) for d in checks])
+        deletions["loudest places"] = _compare([(d.loudest, d.random) for d in checks])
     return Summary(
         genres=tuple(explanations[0].labels[genre] for genre in genres),
         counts=tuple(map(len, groups)),

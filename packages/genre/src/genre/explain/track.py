@@ -6,7 +6,7 @@ value among those that are left. Zeros in the standardised picture would be some
 mean level of the training tracks.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -29,10 +29,12 @@ class Deletion:
     Attributes:
         marked: By how much it falls when the places that the map marks most are silenced.
         random: By how much when as large a part of the map is silenced at random.
+        loudest: By how much when it is the loudest part, a choice that knows nothing of the network.
     """
 
     marked: float
     random: float
+    loudest: float
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class Explainer:
             log_shares=stacked.log_softmax(dim=-1),
             log_odds=log_odds(stacked),
             maps=tuple(maps),
-            deletion=Deletion(fmean(fall.marked for fall in falls), fmean(fall.random for fall in falls))
+            deletion=Deletion(*(fmean(column) for column in zip(*map(astuple, falls), strict=True)))
             if falls
             else None,
         )
@@ -254,7 +256,7 @@ class Explainer:
         return WindowMap(cells, error)
 
     def _deletion(self, power: Tensor, cells: Tensor, genre: int, logits: Tensor, *, seed: int) -> Deletion:
-        """The probability without the marked places, and without random ones; see `Deletion`."""
+        """What the probability loses without the marked places, and without others; see `Deletion`."""
         rows, columns = self.cells()
         columns = columns[: power.shape[-1]]  # the rest is padding
         area = torch.bincount(rows, minlength=cells.shape[1])[:, None] * torch.bincount(
@@ -264,8 +266,11 @@ class Explainer:
         sounding = area.nonzero().flatten()
         generator = torch.Generator().manual_seed(self.config.seed * 1000003 + seed)
         # By what a place holds, not by what a cell does: those at the edge are smaller.
-        density = cells.flatten()[sounding] / area[sounding]
-        orders = [density.argsort(descending=True)]
+        level = torch.zeros(*cells.shape[:2], power.shape[-1], dtype=torch.float64)
+        db = to_decibels(power, self.predictor.checkpoint.features.reference).double()
+        level = torch.zeros_like(cells).index_add(2, columns, level.index_add(1, rows, db))
+        totals = torch.stack([cells, level]).flatten(1)[:, sounding]
+        orders = list((totals / area[sounding]).argsort(dim=1, descending=True))
         orders += [torch.randperm(len(sounding), generator=generator) for _ in range(self.config.deletions)]
         kept = []
         for order in orders:
@@ -278,4 +283,4 @@ class Explainer:
         activations = self._activations(torch.stack(kept) * power)
         after = self._head(activations.mean(dim=(2, 3))).detach().double().softmax(dim=1)[:, genre]
         falls = logits.softmax(dim=0)[genre] - after
-        return Deletion(float(falls[0]), float(falls[1:].mean()))
+        return Deletion(float(falls[0]), float(falls[2:].mean()), float(falls[1]))
