@@ -117,8 +117,8 @@ def _summary(summary: Summary, figure: Path) -> list[str]:
         difference = f"{entry.marked - entry.random:+.3f} ± {entry.margin:.3f}"
         rows.append((name, f"{entry.marked:.3f}", f"{entry.random:.3f}", difference))
     true = (
-        "Are the attributions true? What is marked is silenced, and compared with random stems, or with as many "
-        "random places. The first row is a weak test: Shapley values are made of silencings."
+        "Are the attributions true? What is marked is silenced, and compared with random stems, or with as "
+        "many random places. The first row is a weak test: Shapley values are made of silencings."
     )
     if "loudest places" in summary.deletions:
         true += " The loudest places know nothing of the network; the map should beat them."
