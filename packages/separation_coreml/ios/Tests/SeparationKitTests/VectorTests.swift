@@ -155,8 +155,8 @@ final class VectorTests: XCTestCase {
     }
 
     func testTransformsOfOtherLengths() {
-        // 3 · 2^n for MDX-Net; 7 · 2^n has no vDSP transform.
-        for size in [96, 112] {
+        // 3, 5 and 15 · 2^n as for the models of UVR; 7 · 2^n has no vDSP transform.
+        for size in [80, 96, 240, 112] {
             let transform = FourierTransform(size: size)
             let signal = noise(9, size)
             let spectrum = transform.forward(signal)
