@@ -249,6 +249,19 @@ def test_maps_of_windows_meet_on_the_time_of_the_recording(looking):
     assert float(drawn.sum()) * seconds == pytest.approx(total, rel=1e-9)
 
 
+def test_maps_of_resized_pictures_are_in_the_bands_and_at_the_time_that_were_seen(looking):
+    make, rows, columns = looking
+    explainer = make(maps="gradcam")
+    checkpoint = explainer.predictor.checkpoint
+    features = replace(checkpoint.features, image="resize", image_size=48)
+    explainer.predictor.checkpoint = replace(checkpoint, features=features)
+    found = explainer.explain_stems(make_stems(1.5))
+    drawn = track_map(found, explainer.cells(), features, features.frames)[2]
+    bands, frames = (drawn.abs().sum(dim=axis).nonzero().flatten()[[0, -1]] for axis in (1, 0))
+    np.testing.assert_allclose(bands, [rows.start * 64 / 48, rows.stop * 64 / 48 - 1], atol=1)
+    np.testing.assert_allclose(frames, [columns.start * 65 / 48, columns.stop * 65 / 48 - 1], atol=1)
+
+
 def test_genres_are_summarised_by_what_is_explained(checkpoint):
     explainer = Explainer(Predictor(checkpoint, device="cpu"), ExplainConfig(maps="none"))
     found = [explainer.explain_stems(make_stems(1.0, seed)) for seed in range(3)]

@@ -134,7 +134,7 @@ def draw_summary(target: Path, summary: Summary) -> None:
         for (row, column), value in np.ndenumerate(values):
             dark = abs(value) > 0.6 * limit
             axes.text(column, row, f"{value:+.2f}", ha="center", va="center", color="w" if dark else "k")
-        axes.set_title("What speaks for a genre where it is predicted")
+        axes.set_title("What each genre is told by")
         figure.colorbar(image, ax=axes, label="mean Shapley value, nats")
 
 
