@@ -2,9 +2,9 @@
 
 The value v(S) of a set S of stems is what the network says (a log-odds, or a probability) when the stems
 outside of S are silent. The Shapley value of stem s is its contribution v(S + s) - v(S), averaged over all
-orders in which the stems can come in:
+orders in which the stems can come in; with n stems in S::
 
-    phi_s = sum over S without s of |S|! (3 - |S|)! / 4! (v(S + s) - v(S))
+    phi_s = sum over S without s of n! (3 - n)! / 4! (v(S + s) - v(S))
 
 It is the only attribution that is linear in v, treats equal stems alike, gives 0 to a stem that never
 changes anything, and whose sum is v(all) - v(none).
