@@ -100,6 +100,9 @@ def evaluate(
         plan.settings.separation, separator=separator, separation_cache_dir=str(place / "separated")
     )
     settings = replace(plan.settings, separation=separation)
+    if separator == "none":
+        # A mixture has no stems whose levels could change, or that others could take the place of.
+        settings = replace(settings, augment=replace(settings.augment, swap_stems=0.0, stem_level=0.0))
     cache = StemCache(separation, settings.features)
     cache.fill(corpus.tracks)
     cross_validate(
@@ -121,8 +124,8 @@ def notes(plan: Plan, corpus: Corpus) -> list[str]:
         f"{tested} of {test.folds} folds by artist were trained and tested: each tested song is by an artist "
         "whom its network has not heard.",
         f"Each network is a {train.backbone} that starts from random weights, {train.epochs} epochs long. "
-        "Both models have the same settings, seeds and folds; the second has the mixture in all four "
-        "channels.",
+        "Both models have the same settings, seeds and folds. The second has the mixture in all four "
+        "channels, and so its training has no stems to swap between songs and no levels to change.",
     ]
 
 
