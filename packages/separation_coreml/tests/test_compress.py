@@ -50,3 +50,24 @@ def test_weights_are_smaller_and_transforms_exact(tmp_path, converted, quantize,
     assert sdr(expected, load_program(path).run(x=x)["y"]) > decibels
     assert size_mb(path) < megabytes
     assert len(transform_constants(ct.models.MLModel(str(path), skip_model_load=True))) >= 8
+
+
+def test_small_convolutions_keep_their_weights(tmp_path):
+    import coremltools as ct
+
+    # As those of the first level of MDX-Net, with 9,216 weights: few, and on the way of everything.
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(nn.Conv1d(32, 96, 3), nn.ReLU(), nn.Conv1d(96, 96, 3)).eval(),
+        torch.randn(1, 32, 50),
+    )
+    path = tmp_path / "m.mlpackage"
+    config = ConvertConfig(quantize="int8")
+    convert(model, (x,), path, input_names=["x"], output_names=["y"], config=config)
+    package = ct.models.MLModel(str(path), skip_model_load=True)
+    (block,) = package.get_spec().mlProgram.functions["main"].block_specializations.values()
+    smaller = [
+        operation.outputs[0] for operation in block.operations if operation.type.startswith("constexpr")
+    ]
+    sizes = [[size.constant.size for size in output.type.tensorType.dimensions] for output in smaller]
+    assert sizes == [[96, 96, 3]]
