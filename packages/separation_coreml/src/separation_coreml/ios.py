@@ -141,7 +141,7 @@ def noise(seed: int, *shape: int) -> Tensor:
     factors = np.cumprod(np.full(count, 1664525, dtype=np.uint32), dtype=np.uint32)
     sums = np.cumsum(np.concatenate([np.ones(1, np.uint32), factors[:-1]]), dtype=np.uint32)
     states = factors * np.uint32(seed) + sums * np.uint32(1013904223)
-    return torch.from_numpy(states / 2**32 - 0.5).float().reshape(shape)
+    return torch.from_numpy(states / 2.0**32 - 0.5).float().reshape(shape)
 
 
 def write_vectors(path: str | Path) -> None:
