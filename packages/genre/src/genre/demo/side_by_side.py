@@ -3,6 +3,7 @@
 Networks as small as the demo's gain little from a second core; two of them side by side take both.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -91,7 +92,8 @@ def _start(task: Task) -> tuple[SpawnProcess, Connection]:
 
 
 def _reason(task: Task, code: int, receiver: Connection) -> str:
-    if receiver.poll():
+    # Where nothing was sent, what there is to receive is the end of the connection.
+    with contextlib.suppress(EOFError):
         return str(receiver.recv())
     return (
         f"{task.folder / OUTPUT}: found a process that ended with code {code}, expected 0; the same command "
