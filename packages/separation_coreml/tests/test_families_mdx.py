@@ -141,13 +141,17 @@ def test_the_bag_gives_what_its_members_give_alone(narrow, waveform):
 
 @pytest.mark.parametrize("name", ["mdx_net_drums", "mdx23c"])
 @torch.inference_mode()
-def test_random_weights_neither_multiply_rounding_nor_forget_the_input(name, narrow, waveform):
+def test_random_weights_do_not_multiply_rounding_and_show_every_depth_and_the_input(name, narrow, waveform):
     separator = narrow(name, levels=5)
     stems = separator(waveform)
     assert sdr(copy.deepcopy(separator).double()(waveform.double()), stems) > 115
     # Of outputs for two noises, what they share is a constant.
     other = separator(waveform.flip(-1))
     assert (stems - other).square().mean() > 0.5 * (stems.square() + other.square()).mean()
+    # A wrong layer in the deepest place would be far below the bar of 110 dB.
+    weight = next(value for value in separator.network.bottleneck_block.parameters() if value.dim() == 4)
+    weight.copy_(weight.flip(0))
+    assert sdr(stems, separator(waveform)) < 80
 
 
 # --- published files ---
