@@ -161,4 +161,5 @@ def test_both_plans_hold_artists_back_and_start_from_random_weights():
         assert plan.settings.train.weights == "none"
         assert plan.seeded(3).settings.train.seed == 3
         assert plan.seeded(3).corpus == plan.corpus
+        assert (plan.seeded(3).evaluate.ensemble, plan.seeded(3, 2).evaluate.ensemble) == (1, 2)
     assert (FULL.corpus.artists, TrainConfig().backbone) == (10, "efficientnet_b3")

@@ -40,20 +40,31 @@ def add_command(commands: Commands) -> None:
         metavar="INT",
         help="seed of the folds and the networks; the songs stay the same (default: %(default)s)",
     )
+    parser.add_argument(
+        "--ensemble",
+        type=int,
+        default=1,
+        metavar="INT",
+        help="networks a fold, with the seeds SEED, SEED + 1 and so on; more can join a finished demo "
+        "(default: 1)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`genre demo`."""
-    plan = (QUICK if arguments.quick else FULL).seeded(arguments.seed)
+    plan = (QUICK if arguments.quick else FULL).seeded(arguments.seed, arguments.ensemble)
 
     from genre.demo.run import run as run_demo
+    from genre.demo.run import seed_sentence
     from genre.evaluate.summary import headline
 
     evaluations = run_demo(arguments.output_dir, plan, device=arguments.device)
     for name in MODELS:
         print(headline(name, evaluations[name]))
+        if sentence := seed_sentence(evaluations[name]):
+            print(sentence)
     print("with songs of your own, in a folder for each genre or listed in tracks.csv (path,label,artist):")
     print("  genre evaluate SONGS -o evaluation")
     print("  genre train SONGS -o run; genre predict run/best_model.pth FILE")

@@ -30,9 +30,19 @@ class Plan:
     settings: Settings
     evaluate: EvaluateConfig
 
-    def seeded(self, seed: int) -> "Plan":
-        """The same with another seed of folds and networks; the corpus stays as it is."""
-        return replace(self, settings=replace(self.settings, train=replace(self.settings.train, seed=seed)))
+    def seeded(self, seed: int, ensemble: int = 1) -> "Plan":
+        """The same with another seed of folds and networks, and so many networks a fold.
+
+        Args:
+            seed: Of the folds and the first network of each; the corpus stays as it is.
+            ensemble: Networks a fold, with the seeds `seed`, `seed + 1` and so on.
+        """
+        train = replace(self.settings.train, seed=seed)
+        return replace(
+            self,
+            settings=replace(self.settings, train=train),
+            evaluate=replace(self.evaluate, ensemble=ensemble),
+        )
 
 
 # Half of the brief's mel bands and a frame every 93 ms; the window is a whole song.

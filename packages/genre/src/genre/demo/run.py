@@ -6,6 +6,7 @@ In the folder: `corpus` (songs with their stems), `leakage.json` (duplicates), `
 
 import json
 import os
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -66,7 +67,7 @@ def run(
     tasks = [
         Task(place, evaluate, (place, folder / CORPUS, MODELS[name], plan, leakage, device))
         for name, place in places.items()
-        if not (place / EVALUATION).is_file()
+        if not _is_complete(place, plan)
     ]
     if tasks:
         total = len(MODELS) * _networks(plan) * plan.settings.train.epochs
@@ -129,8 +130,27 @@ def notes(plan: Plan, corpus: Corpus) -> list[str]:
     ]
 
 
+def seed_sentence(evaluation: Evaluation) -> str | None:
+    """Mean and spread of the seeds' accuracies, if there are several."""
+    split = next(iter(evaluation.splits.values()))
+    values = [scores.accuracy for scores in split.seed_scores]
+    if len(values) < 2:
+        return None
+    listed = ", ".join(f"{value:.3f}" for value in values)
+    return (
+        f"each of {len(values)} seeds alone: {listed}; mean {statistics.mean(values):.3f}, "
+        f"standard deviation {statistics.stdev(values):.3f}"
+    )
+
+
 def _networks(plan: Plan) -> int:
     return (plan.evaluate.max_folds or plan.evaluate.folds) * plan.evaluate.ensemble * len(plan.evaluate.by)
+
+
+def _is_complete(place: Path, plan: Plan) -> bool:
+    if not (place / EVALUATION).is_file():
+        return False
+    return sum(len(split.runs) for split in Evaluation.read(place).splits.values()) == _networks(plan)
 
 
 def _epochs(place: Path) -> int:
@@ -141,7 +161,8 @@ def _epochs(place: Path) -> int:
 
 def _claim(path: Path, plan: Plan) -> None:
     """Make the folder that of this demo, or refuse it."""
-    mark = fingerprint(asdict(plan))
+    # More networks can join those that are there.
+    mark = fingerprint(asdict(replace(plan, evaluate=replace(plan.evaluate, ensemble=1))))
     if path.is_file():
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
