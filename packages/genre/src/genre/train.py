@@ -42,7 +42,10 @@ from genre.train_module import Fit
 
 RUN = "run.json"
 # What may change from one part of a run to the next.
-_FREE = {"epochs", "patience", "num_workers", "load_optimizer_state", "load_scheduler_state"}
+_FREE = {
+    "epochs", "patience", "num_workers", "load_optimizer_state", "load_scheduler_state",
+    "separation_cache_dir",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -235,6 +235,7 @@ def _describe(
     tables = asdict(settings)
     for name in _FREE:
         del tables["train"][name]
+    del tables["separation"]["separation_cache_dir"]
     return {
         **tables,
         "folds": config.folds,
