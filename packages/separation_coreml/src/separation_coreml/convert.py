@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from audio_io.errors import ConfigError, UserError
 from audio_io.progress import Progress
-from separation_coreml import converters
+from separation_coreml import converters, narrow_constants
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
 from separation_coreml.core_ml_tools import checked_once, coremltools
@@ -148,6 +148,7 @@ def _to_core_ml(
                 minimum_deployment_target=getattr(ct.target, config.target),
                 compute_precision=precision,
                 skip_model_load=True,
+                pass_pipeline=narrow_constants.pipeline(),
             )
     except (NotImplementedError, ValueError, RuntimeError, AssertionError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
