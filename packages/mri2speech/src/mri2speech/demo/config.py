@@ -30,13 +30,13 @@ class TuningConfig:
         save_every: Steps between checkpoints.
     """
 
-    steps: int = 400
+    steps: int = 700
     batch_size: int = 8
-    learning_rate: float = 3e-4
-    decay: float = 0.9
+    learning_rate: float = 4e-4
+    decay: float = 0.95
     stft_weight: float = 20.0
     truth_share: float = 0.2
-    save_every: int = 50
+    save_every: int = 100
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ _LOSS = LossConfig(ramp_steps=500)
 _TRAINING = FitConfig(
     mode="sequence",
     split="utterance",
-    batch_size=4,
+    batch_size=2,
     workers=0,
     learning_rate=2e-3,
     weight_decay=1e-2,
     lr_patience=0,
-    max_epochs=22,
+    max_epochs=16,
     save_every=25,
     precision="fp32",
 )
