@@ -1,13 +1,12 @@
 """`mri2speech gradcam`: where the model looks for a formant, and whether it is made there."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio_io import cli
 from audio_io.settings import add_arguments, from_arguments
-from mri2speech.commands.parsers import Commands
+from mri2speech.commands.parsers import Commands, sub_parser
 from mri2speech.gradcam.config import FORMANT_BANDS, FaithfulnessConfig, FormantBand, GradcamConfig
 from mri2speech.preprocess.config import PreprocessConfig
 
@@ -34,25 +33,11 @@ def add_command(commands: Commands) -> None:
     """Add the parsers."""
     parser = commands.add_parser("gradcam", help="where the model looks for a formant: maps, films, tests")
     own = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_maps(_parser(own, "maps", "heat maps of a film", MAPS, maps))
-    _add_cut(_parser(own, "cut", "an interval of heat maps", CUT, cut))
-    _add_video(_parser(own, "video", "heat maps in slow motion", VIDEO, video))
-    _add_overlay(_parser(own, "overlay", "film with heat maps and speech", OVERLAY, overlay))
-    _add_faithfulness(_parser(own, "faithfulness", "are the maps true?", FAITHFULNESS, faithfulness))
-
-
-def _parser(
-    commands: Commands, name: str, short: str, description: str, run: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=short,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command=run)
-    return parser
+    _add_maps(sub_parser(own, "maps", "heat maps of a film", MAPS, maps))
+    _add_cut(sub_parser(own, "cut", "an interval of heat maps", CUT, cut))
+    _add_video(sub_parser(own, "video", "heat maps in slow motion", VIDEO, video))
+    _add_overlay(sub_parser(own, "overlay", "film with heat maps and speech", OVERLAY, overlay))
+    _add_faithfulness(sub_parser(own, "faithfulness", "are the maps true?", FAITHFULNESS, faithfulness))
 
 
 def _add_maps(parser: argparse.ArgumentParser) -> None:

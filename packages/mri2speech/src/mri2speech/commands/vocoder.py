@@ -2,13 +2,12 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 from audio_io import cli
 from audio_io.errors import ConfigError
 from audio_io.settings import add_arguments, from_arguments
-from mri2speech.commands.parsers import Commands
+from mri2speech.commands.parsers import Commands, sub_parser
 from mri2speech.vocoder import EMBEDDED, checkpoint_of
 from mri2speech.vocoder.config import CONFIG_NAME, TrainConfig, VocoderConfig, VocoderData
 
@@ -33,24 +32,10 @@ def add_command(commands: Commands) -> None:
     """Add the parsers."""
     parser = commands.add_parser("vocoder", help="HiFi-GAN: train, export mels, compare, convert")
     own = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_train(_parser(own, "train", "train or fine-tune HiFi-GAN", TRAIN, train))
-    _add_export(_parser(own, "export-mels", "mels for fine-tuning", EXPORT, export_mels))
-    _add_compare(_parser(own, "compare", "several vocoders on the same mels", COMPARE, compare))
-    _add_convert(_parser(own, "convert", "fold weight norm, halve precision", CONVERT, convert))
-
-
-def _parser(
-    commands: Commands, name: str, short: str, description: str, run: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=short,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command=run)
-    return parser
+    _add_train(sub_parser(own, "train", "train or fine-tune HiFi-GAN", TRAIN, train))
+    _add_export(sub_parser(own, "export-mels", "mels for fine-tuning", EXPORT, export_mels))
+    _add_compare(sub_parser(own, "compare", "several vocoders on the same mels", COMPARE, compare))
+    _add_convert(sub_parser(own, "convert", "fold weight norm, halve precision", CONVERT, convert))
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
