@@ -43,10 +43,9 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--ensemble",
         type=int,
-        default=1,
         metavar="INT",
         help="networks a fold, with the seeds SEED, SEED + 1 and so on; more can join a finished demo "
-        "(default: 1)",
+        f"(default: {FULL.evaluate.ensemble}, or {QUICK.evaluate.ensemble} with --quick)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.set_defaults(command=run)
@@ -54,7 +53,7 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`genre demo`."""
-    plan = (QUICK if arguments.quick else FULL).seeded(arguments.seed, arguments.ensemble)
+    plan = (QUICK if arguments.quick else FULL).varied(arguments.seed, arguments.ensemble)
 
     from genre.demo.run import run as run_demo
     from genre.demo.run import seed_sentence

@@ -30,18 +30,18 @@ class Plan:
     settings: Settings
     evaluate: EvaluateConfig
 
-    def seeded(self, seed: int, ensemble: int = 1) -> "Plan":
-        """The same with another seed of folds and networks, and so many networks a fold.
+    def varied(self, seed: int | None = None, ensemble: int | None = None) -> "Plan":
+        """The same songs with other networks.
 
         Args:
-            seed: Of the folds and the first network of each; the corpus stays as it is.
+            seed: Of the folds and of the first network of each.
             ensemble: Networks a fold, with the seeds `seed`, `seed + 1` and so on.
         """
-        train = replace(self.settings.train, seed=seed)
+        train, test = self.settings.train, self.evaluate
         return replace(
             self,
-            settings=replace(self.settings, train=train),
-            evaluate=replace(self.evaluate, ensemble=ensemble),
+            settings=replace(self.settings, train=replace(train, seed=train.seed if seed is None else seed)),
+            evaluate=replace(test, ensemble=test.ensemble if ensemble is None else ensemble),
         )
 
 
@@ -63,8 +63,8 @@ _TRAIN = TrainConfig(
     weights="none",
     frozen_stages=0,
     batch_size=32,
-    epochs=36,
-    patience=36,
+    epochs=30,
+    patience=30,
     lr=4e-3,
     weight_decay=0.05,
     test_size=1 / 9,
@@ -74,7 +74,7 @@ _TRAIN = TrainConfig(
 FULL = Plan(
     corpus=DemoConfig(songs=6),
     settings=Settings(features=_FEATURES, augment=_AUGMENT, train=_TRAIN),
-    evaluate=EvaluateConfig(folds=10, max_folds=3, by=("artist",)),
+    evaluate=EvaluateConfig(folds=10, max_folds=2, ensemble=2, by=("artist",)),
 )
 # Only shows that every stage works.
 QUICK = Plan(
