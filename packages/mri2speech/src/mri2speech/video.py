@@ -9,7 +9,7 @@ not by its number.
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from audio_io.codecs.complete import check_complete
 from audio_io.codecs.formats import Container, identify
 from audio_io.errors import AudioNotFoundError, ConfigError, NoAudioError, UnknownFormatError
+from mri2speech.arrays import read_archive, read_array
 from mri2speech.film import DICOM_EXTENSIONS, MIN_FRAMES, Image, Video, VideoError, checked_times
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def open_video(path: str | Path, *, fps: float | None = None) -> Video:
         FileError: If it is a DICOM file and pydicom is not installed.
         ConfigError: If `fps` is not positive.
     """
-    if fps is not None and not fps > 0:
+    if fps is not None and not 0 < fps < np.inf:
         raise ConfigError("fps", fps, "above 0")
     path = Path(path)
     if path.is_dir() or path.suffix.lower() in DICOM_EXTENSIONS:
@@ -68,22 +69,18 @@ def open_video(path: str | Path, *, fps: float | None = None) -> Video:
 
 def _open_array(path: Path, fps: float | None) -> Video:
     times = None
-    try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                frames = archive["frames"]
-                times = archive["times"].astype(np.float64) if "times" in archive else None
-                fps = float(archive["fps"]) if fps is None and times is None else fps
-        else:
-            frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    except KeyError as error:
-        raise VideoError(
-            path, f"no array {error.args[0]}", "the arrays frames [T, H, W] and fps or times"
-        ) from error
-    except (ValueError, EOFError, OSError) as error:
-        raise VideoError(
-            path, f"an array that cannot be read ({error})", "a whole array of numbers"
-        ) from error
+    if path.suffix.lower() == ".npz":
+        wanted = "the arrays frames [T, H, W] and fps or times"
+        stored = read_archive(path, wanted, ("frames",), optional=("times", "fps"), error=VideoError)
+        frames = stored["frames"]
+        if "times" in stored:
+            times = _numbers(path, "times", stored["times"])
+        elif fps is None and "fps" in stored:
+            (fps, *more) = _numbers(path, "fps", stored["fps"]).ravel()
+            if more or not (np.isfinite(fps) and fps > 0):
+                raise VideoError(path, f"fps of {stored['fps']}", "one number above 0")
+    else:
+        frames = read_array(path, "an array of grey frames [T, H, W]", mapped=True, error=VideoError)
     if frames.ndim != 3 or frames.dtype.kind not in "uif" or 0 in frames.shape[1:]:
         raise VideoError(path, f"shape {list(frames.shape)} of {frames.dtype}", "grey frames [T, H, W]")
     if fps is not None:
@@ -102,6 +99,12 @@ def _open_array(path: Path, fps: float | None) -> Video:
     variable = not np.allclose(np.diff(times), np.diff(times)[0], rtol=1e-3)
     height, width = frames.shape[1:]
     return Video(path, times, height, width, decode, is_variable=variable, codec=str(frames.dtype))
+
+
+def _numbers(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    if array.dtype.kind not in "uif" or array.size == 0:
+        raise VideoError(path, f"{name} of shape {list(array.shape)} of {array.dtype}", "numbers")
+    return array.astype(np.float64)
 
 
 def _open_container(path: Path, fps: float | None) -> Video:

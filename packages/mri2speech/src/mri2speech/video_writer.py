@@ -1,6 +1,7 @@
 """Films out, with or without sound, such as every browser plays: H.264 in yuv420p and AAC in MP4."""
 
 import itertools
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -61,7 +62,7 @@ def write_video(
     if target.suffix.lower() not in suffixes:
         found = f"suffix {target.suffix!r}"
         raise ConfigError("path", found, " or ".join(sorted(suffixes)) + f" when lossless is {lossless}")
-    rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
+    rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR) if math.isfinite(fps) else Fraction(0)
     if rate <= 0:
         raise ConfigError("fps", fps, "above 0")
     pictures = iter(frames)

@@ -30,7 +30,7 @@ class TuningConfig:
         save_every: Steps between checkpoints.
     """
 
-    steps: int = 700
+    steps: int = 900
     batch_size: int = 8
     learning_rate: float = 4e-4
     decay: float = 0.95

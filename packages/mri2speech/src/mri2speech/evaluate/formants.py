@@ -40,7 +40,7 @@ class FormantConfig:
         ConfigError: If a value cannot be used; it names the field.
     """
 
-    window: float = setting(0.030, "length of the window", unit="s", minimum=0.005)
+    window: float = setting(0.040, "length of the window", unit="s", minimum=0.005)
     order: int = setting(0, "poles of the model; 0 is one per kHz of the sample rate, and 2", minimum=0)
     preemphasis: float = setting(0.97, "coefficient of the pre-emphasis", minimum=0.0, maximum=0.999)
     widest: float = setting(600.0, "widest band of a formant", unit="Hz", minimum=10.0)

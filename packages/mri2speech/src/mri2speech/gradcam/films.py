@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from audio_io.errors import FileError
+from mri2speech.arrays import read_array
 from mri2speech.gradcam.config import FaithfulnessConfig
 from mri2speech.meta import Meta
 from mri2speech.phantom.anatomy import speaker
@@ -66,21 +68,28 @@ def data_films(folder: str | Path, config: FaithfulnessConfig) -> Iterator[Film]
     """Films of a preprocessed data set, evenly taken, and some of the louder half of their frames.
 
     Raises:
-        FileError: If the folder is no data set.
+        FileError: If the folder is no data set, or one of its arrays cannot be used.
     """
     root = Path(folder)
     samples = Meta.load(root).samples
     for place in _spread(np.arange(len(samples)), config.films):
         sample = root / "samples" / samples[int(place)].id
-        try:
-            frames = np.load(sample / "mri.npy", allow_pickle=False).astype(np.float32)
-            level = np.load(sample / "mel_db.npy", allow_pickle=False).mean(axis=1)
-        except (OSError, ValueError, EOFError) as error:
-            raise FileError(
-                sample, f"arrays that cannot be read ({error})", "mri.npy and mel_db.npy"
-            ) from error
+        frames = _read(sample / "mri.npy", 3).astype(np.float32)
+        level = _read(sample / "mel_db.npy", 2).mean(axis=1)
+        if len(level) != len(frames):
+            raise FileError(sample / "mel_db.npy", f"{len(level)} rows", f"{len(frames)}, as many as mri.npy")
         loud = np.flatnonzero(level >= np.median(level))
-        yield Film(sample.name, frames, _spread(loud[loud < len(frames)], config.frames))
+        yield Film(sample.name, frames, _spread(loud, config.frames))
+
+
+def _read(path: Path, dimensions: int) -> npt.NDArray[Any]:
+    wanted = "an array as mri2speech preprocess writes it"
+    array = read_array(path, wanted)
+    if array.ndim != dimensions or array.dtype.kind != "f" or 0 in array.shape:
+        raise FileError(path, f"shape {list(array.shape)} of {array.dtype}", wanted)
+    if not np.isfinite(array).all():
+        raise FileError(path, "NaN or infinity", "finite values")
+    return array
 
 
 def _spread(values: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:

@@ -1,5 +1,6 @@
 """Files of heat maps, `gradcam_<band>_sequence.npy`: written, read and cut."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from audio_io.atomic import atomic_path
 from audio_io.errors import ConfigError, FileError
+from mri2speech.arrays import read_array
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,14 +35,9 @@ def load_sequence(path: str | Path, *, raw: bool = False) -> Floats:
     Shape:
         - output: `[T, H, W]`
     """
-    try:
-        heat = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FileError(path, "no such file", _WANTED) from error
-    except (ValueError, EOFError, OSError) as error:
-        raise FileError(path, f"an array that cannot be read ({error})", _WANTED) from error
-    if not isinstance(heat, np.ndarray) or heat.ndim != 3 or heat.dtype.kind != "f" or 0 in heat.shape:
-        raise FileError(path, "another kind of file", _WANTED)
+    heat = read_array(path, _WANTED)
+    if heat.ndim != 3 or heat.dtype.kind != "f" or 0 in heat.shape:
+        raise FileError(path, f"shape {list(heat.shape)} of {heat.dtype}", _WANTED)
     if not np.isfinite(heat).all() or heat.min() < 0 or heat.max() > 1:
         raise FileError(path, f"values from {heat.min()} to {heat.max()}", "heat from 0 to 1")
     return heat if raw else heat.astype(np.float32)
@@ -83,6 +80,8 @@ def cut_sequence(
     """
     if not re.fullmatch(r"[A-Za-z0-9-]+", name):
         raise ConfigError("name", repr(name), "letters and digits, such as aSegment")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise ConfigError("start, end", f"{start:g}-{end:g} s", "an interval in seconds")
     heat = load_sequence(path, raw=True)
     last = (len(heat) - 1) / frame_rate
     # A time that is a frame's but for rounding is that frame's.

@@ -23,6 +23,7 @@ from audio_io import save
 from audio_io.atomic import atomic_path, fingerprint, write_json
 from audio_io.errors import FileError
 from audio_io.progress import Progress
+from mri2speech.arrays import Arrays, read_archive
 from mri2speech.phantom.anatomy import speaker
 from mri2speech.phantom.config import PhantomConfig
 from mri2speech.phantom.corpus import Utterance, utterance
@@ -86,17 +87,13 @@ def write_corpus(
     return [plan.id for plan in everything]
 
 
-def load_truth(path: str | Path) -> dict[str, np.ndarray]:
+def load_truth(path: str | Path) -> Arrays:
     """The arrays of `truth/<ID>.npz`: float32 of `Utterance`, and `phones` as text.
 
     Raises:
         FileError: If it cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in (*TRUTH, "phones")}
-    except (OSError, ValueError, KeyError) as error:
-        raise FileError(path, f"no truth of the phantom ({error})", "truth/<ID>.npz of a phantom") from error
+    return read_archive(path, "truth/<ID>.npz of a phantom", (*TRUTH, "phones"))
 
 
 def _files(root: Path, identity: str, browser: bool) -> list[Path]:

@@ -1,5 +1,6 @@
 """Settings of the preprocessing. Free of torch and numpy, for the command line's help."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -59,8 +60,10 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.fps is not None and not self.fps > 0:
+        if self.fps is not None and not 0 < self.fps < math.inf:
             raise ConfigError("fps", self.fps, "above 0")
+        if not math.isfinite(self.audio_offset):
+            raise ConfigError("audio_offset", self.audio_offset, "a number of seconds")
         if self.speaker_pattern is not None:
             try:
                 groups = re.compile(self.speaker_pattern).groups

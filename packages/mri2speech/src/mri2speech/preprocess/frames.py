@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audio_io.errors import FileError
+from mri2speech.arrays import read_array
 from mri2speech.config import MelConfig
 from mri2speech.film import Image, Video
 from mri2speech.preprocess.config import PreprocessConfig
@@ -235,10 +236,7 @@ def load_mask(path: Path, size: int) -> Floats:
 
     wanted = f"a mask of {size}x{size} pixels, 0 to 1"
     if path.suffix.lower() == ".npy":
-        try:
-            mask = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise FileError(path, f"an array that cannot be read ({error})", wanted) from error
+        mask = read_array(path, wanted)
         if mask.dtype.kind not in "buif":
             raise FileError(path, f"an array of {mask.dtype}", wanted)
         mask = mask.astype(np.float32)

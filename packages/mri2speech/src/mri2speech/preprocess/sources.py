@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -178,15 +179,20 @@ def _offsets(table: str | None) -> dict[str, float]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            return {str(key): float(value) for key, value in json.loads(text).items()}
-        rows = [row for row in csv.reader(text.splitlines()) if row]
-        if rows and not _is_number(rows[0][-1]):
-            rows = rows[1:]  # the names of the columns
-        return {identity.strip(): float(seconds) for identity, seconds in rows}
+            offsets = {str(key): float(value) for key, value in json.loads(text).items()}
+        else:
+            rows = [row for row in csv.reader(text.splitlines()) if row]
+            if rows and not _is_number(rows[0][-1]):
+                rows = rows[1:]  # the names of the columns
+            offsets = {identity.strip(): float(seconds) for identity, seconds in rows}
     except OSError as error:
         raise FileError(path, error.strerror or "an error", wanted) from error
     except (ValueError, AttributeError, TypeError) as error:
         raise FileError(path, f"a table that cannot be read ({error})", wanted) from error
+    for identity, seconds in offsets.items():
+        if not math.isfinite(seconds):
+            raise FileError(path, f"{seconds} for {identity}", "a number of seconds")
+    return offsets
 
 
 def _is_number(text: str) -> bool:
