@@ -6,13 +6,17 @@ import pytest
 import torch
 
 from audio_io import save
+from audio_io.errors import FileError
 from mri2speech.acoustic import checkpoint
 from mri2speech.acoustic.config import AcousticConfig
 from mri2speech.acoustic.model import AcousticModel
 from mri2speech.cli import main
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler
+from mri2speech.gradcam.config import FaithfulnessConfig
+from mri2speech.gradcam.films import data_films
 from mri2speech.gradcam.pictures import LEGEND_ROWS, colour, overlay
+from mri2speech.meta import Alignment, Meta, Sample
 from mri2speech.video_writer import write_video
 
 MEL = MelConfig()
@@ -81,6 +85,36 @@ def test_an_interval_is_cut_by_time(folder, capsys):
     np.save(folder / "other.npy", np.full((3, 4, 4), np.nan, dtype=np.float32))
     assert main(["gradcam", "cut", str(folder / "other.npy"), "--start", "0", "--end", "1"]) == 2
     assert "expected heat from 0 to 1" in capsys.readouterr().err
+
+
+def test_sequences_and_intervals_that_cannot_be_used_are_refused(tmp_path, capsys):
+    cut = ["gradcam", "cut", "--end", "1", "--output-dir", str(tmp_path)]
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04 and no more")
+    assert main([*cut, "--start", "0", str(tmp_path / "zip.npy")]) == 2
+    assert "zip.npy: found an array that cannot be read" in capsys.readouterr().err
+    np.savez(tmp_path / "many.npz", heat=np.zeros((3, 4, 4), np.float32))
+    assert main([*cut, "--start", "0", str(tmp_path / "many.npz")]) == 2
+    assert "many.npz: found an archive of arrays" in capsys.readouterr().err
+    np.save(tmp_path / "whole.npy", np.zeros((3, 4, 4), np.float32))
+    assert main([*cut, "--start", "nan", str(tmp_path / "whole.npy")]) == 2
+    assert "start, end: found nan-1 s, expected an interval in seconds" in capsys.readouterr().err
+
+
+def test_a_data_set_with_nan_is_refused_before_its_maps_are_tested(tmp_path):
+    frames, mels = np.zeros((6, 32, 32), np.float32), np.zeros((6, 64), np.float32)
+    alignment = Alignment(0.0, 0, 0.2, 0.2, 0.0)
+    sample = Sample("a", "s", 6, "a.avi", None, None, 27.17, alignment)
+    Meta((sample,), MelConfig(), 32, 4).save(tmp_path)
+    (tmp_path / "samples" / "a").mkdir(parents=True)
+    np.save(tmp_path / "samples" / "a" / "mri.npy", frames)
+    np.save(tmp_path / "samples" / "a" / "mel_db.npy", mels)
+    config = FaithfulnessConfig(films=1, frames=2)
+    (film,) = data_films(tmp_path, config)
+    assert film.chosen.tolist() == [1, 4]
+    frames[2, 3, 4] = np.nan
+    np.save(tmp_path / "samples" / "a" / "mri.npy", frames)
+    with pytest.raises(FileError, match=r"mri\.npy: found NaN or infinity, expected finite values"):
+        list(data_films(tmp_path, config))
 
 
 def test_slow_motion_repeats_each_frame(folder, capsys):

@@ -125,6 +125,10 @@ def test_masks_are_of_the_size_and_range_of_frames(tmp_path):
     np.save(tmp_path / "mask.npy", mask)
     with pytest.raises(FileError, match=r"found values from 0 to 255, expected a mask of 16x16 pixels"):
         load_mask(tmp_path / "mask.npy", SIZE)
+    np.savez(tmp_path / "mask.npz", mask=mask)
+    (tmp_path / "mask.npz").rename(tmp_path / "mask.npy")
+    with pytest.raises(FileError, match=r"mask\.npy: found an archive of arrays"):
+        load_mask(tmp_path / "mask.npy", SIZE)
     (tmp_path / "mask.png").write_text("no picture")
     with pytest.raises(FileError, match=r"mask\.png: found no picture"):
         load_mask(tmp_path / "mask.png", SIZE)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from audio_io import load, save
-from audio_io.errors import ConfigError
+from audio_io.errors import ConfigError, FileError
 from mri2speech.cli import main
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler, mel_db
@@ -232,6 +232,14 @@ def test_frames_are_taken_at_the_times_of_the_mels(tmp_path, fps):
     times = np.arange(len(mri)) * 420 / RATE
     inside = times < (count - 1) / fps
     assert np.abs(told - times)[inside].max() < 0.012
+
+
+def test_an_offset_that_is_no_number_is_refused_by_its_name(films, tmp_path):
+    with pytest.raises(ConfigError, match=r"audio_offset: found nan, expected a number of seconds"):
+        PreprocessConfig(audio_offset=float("nan"))
+    (tmp_path / "offsets.csv").write_text("id,seconds\ns0_vcv0,nan\n")
+    with pytest.raises(FileError, match=r"offsets\.csv: found nan for s0_vcv0"):
+        preprocess(films, tmp_path / "d", PreprocessConfig(audio_offsets=str(tmp_path / "offsets.csv")))
 
 
 def test_workers_and_folders_that_cannot_be(tmp_path):

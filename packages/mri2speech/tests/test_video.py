@@ -135,6 +135,43 @@ def test_arrays_are_films_when_they_say_when_their_frames_show(tmp_path, frames)
         open_video(tmp_path / "rgb.npy", fps=25)
 
 
+def test_damaged_archives_and_wrong_suffixes_are_refused_in_a_sentence(tmp_path, frames):
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, frames=frames, fps=25.0)
+    assert open_video(whole).fps == pytest.approx(25)
+    half = tmp_path / "half.npz"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"half\.npz: found an array that cannot be read \("):
+        open_video(half)
+    bits = bytearray(whole.read_bytes())
+    bits[len(bits) // 4] ^= 255
+    (tmp_path / "flipped.npz").write_bytes(bits)
+    with pytest.raises(VideoError, match=r"flipped\.npz: found an array that cannot be read \(Bad CRC"):
+        open_video(tmp_path / "flipped.npz")
+    whole.rename(tmp_path / "archive.npy")
+    with pytest.raises(VideoError, match="found an archive of arrays"):
+        open_video(tmp_path / "archive.npy", fps=25)
+    np.save(tmp_path / "array.npy", frames)
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    with pytest.raises(VideoError, match="found a single array"):
+        open_video(tmp_path / "array.npz")
+    for fps in (0.0, np.nan, np.ones(3)):
+        np.savez(tmp_path / "fps.npz", frames=frames, fps=fps)
+        with pytest.raises(VideoError, match=r"fps\.npz: found fps of .*, expected one number above 0"):
+            open_video(tmp_path / "fps.npz")
+    np.savez(tmp_path / "text.npz", frames=frames, times=np.array(["a"] * len(frames)))
+    with pytest.raises(VideoError, match=r"times of shape \[12\] of <U1, expected numbers"):
+        open_video(tmp_path / "text.npz")
+
+
+def test_rates_that_are_no_numbers_are_refused(tmp_path, frames):
+    for fps in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=r"fps: found (nan|inf), expected above 0"):
+            write_video(tmp_path / "a.mp4", frames, fps)
+        with pytest.raises(ConfigError, match=r"fps: found (nan|inf), expected above 0"):
+            open_video(tmp_path / "a.npy", fps=fps)
+
+
 def test_what_is_no_film_is_refused_by_its_name(tmp_path, frames):
     (tmp_path / "text.mp4").write_text("not a film, whatever its suffix says")
     with pytest.raises(VideoError, match=r"text.mp4: found bytes of no known format .*expected a film \(MP4"):
