@@ -73,6 +73,17 @@ def test_maps_writes_what_the_brief_names(folder, capsys):
     assert "bands of different names" in capsys.readouterr().err
 
 
+def test_maps_are_of_the_frames_that_the_mask_leaves(folder, tmp_path):
+    np.save(tmp_path / "mask.npy", np.zeros((256, 256), np.float32))
+    given = ["gradcam", "maps", "--video", str(folder / "film.mp4"), "--device", "cpu"]
+    given += ["--mri-checkpoint", str(folder / "best.pt"), "--formant-band", "F1:300-900"]
+    assert main([*given, "--mask", str(tmp_path / "mask.npy"), "--output-dir", str(tmp_path / "hidden")]) == 0
+    assert json.loads((tmp_path / "hidden" / "gradcam.json").read_text())["mask"] == "mask.npy"
+    heat = np.load(tmp_path / "hidden" / "gradcam_F1_sequence.npy")
+    # Without a picture every frame is the same one, and only the place in the film tells its map.
+    assert np.ptp(heat[FRAMES // 2 - 2 : FRAMES // 2 + 2], axis=0).max() < 0.01
+
+
 def test_an_interval_is_cut_by_time(folder, capsys):
     source = folder / "gradcam_F1_sequence.npy"
     assert main(["gradcam", "cut", str(source), "--start", "0.7", "--end", "1.0", "--name", "aSegment"]) == 0

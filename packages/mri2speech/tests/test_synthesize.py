@@ -180,6 +180,55 @@ def test_every_checkpoint_gets_its_folder(tmp_path, film, models):
     assert (tmp_path / "best" / "phrase.wav").is_file()
 
 
+def test_films_of_one_name_in_two_folders_are_kept_apart(tmp_path, models, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("s1/a.npz", "s2/a.npz", "s2/b.npz"):
+        (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(tmp_path / "films" / name, frames=rng.integers(0, 255, (12, 64, 64), np.uint8), fps=27.0)
+    arguments = ["--acoustic", str(models / "best.pt"), "--vocoder", "griffin-lim", "--device", "cpu"]
+    arguments += ["-o", str(tmp_path / "o")]
+    assert main(["synthesize", str(tmp_path / "films"), *arguments]) == 0
+    found = {path.relative_to(tmp_path / "o").as_posix() for path in (tmp_path / "o").rglob("*.wav")}
+    assert found == {"s1/a.wav", "s2/a.wav", "s2/b.wav"}
+    both = [str(tmp_path / "films" / name) for name in ("s1/a.npz", "s2/a.npz")]
+    assert main(["synthesize", *both, *arguments]) == 2
+    assert "whose speech would be one file, a.wav" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_does_not_stop_the_others(tmp_path, models, capsys):
+    (tmp_path / "models").mkdir()
+    for name in ("a", "c"):
+        (tmp_path / "models" / f"{name}.pt").write_bytes((models / "best.pt").read_bytes())
+    (tmp_path / "models" / "b.pt").write_bytes(b"no checkpoint")
+    frames = np.random.default_rng(0).integers(0, 255, (12, 64, 64), np.uint8)
+    np.savez(tmp_path / "a.npz", frames=frames, fps=27.0)
+    arguments = ["synthesize", str(tmp_path / "a.npz"), "--vocoder", "griffin-lim", "--device", "cpu"]
+    arguments += ["-o", str(tmp_path / "o"), "--every-checkpoint", str(tmp_path / "models")]
+    assert main(arguments) == 1
+    assert "b.pt: found a file that is no checkpoint" in capsys.readouterr().err
+    assert sorted(path.parent.name for path in (tmp_path / "o").rglob("*.wav")) == ["a", "c"]
+
+
+def test_the_mask_of_the_training_is_applied(tmp_path, models, capsys):
+    frames = np.random.default_rng(0).integers(0, 255, (12, 256, 256), np.uint8)
+    film = tmp_path / "a.npz"
+    np.savez(film, frames=frames, fps=MelConfig().frame_rate)
+    mask = np.zeros((256, 256), np.float32)
+    mask[64:192, 64:192] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    arguments = ["synthesize", str(film), "--vocoder", "griffin-lim", "--device", "cpu"]
+    arguments += ["--acoustic", str(models / "best.pt"), "-o", str(tmp_path / "o")]
+    assert main([*arguments, "--mask", str(tmp_path / "mask.npy")]) == 0
+    synthesizer = Synthesizer.load(models / "best.pt", "griffin-lim")
+    shown, _ = load_frames(film, PreprocessConfig(), MelConfig())
+    masked = synthesizer.film(film, mask=tmp_path / "mask.npy").mel_db
+    torch.testing.assert_close(masked, synthesizer.mel(shown * mask))
+    assert (masked - synthesizer.mel(shown)).abs().max() > 0.01
+    np.save(tmp_path / "mask.npy", mask[:64])
+    assert main([*arguments, "--mask", str(tmp_path / "mask.npy")]) == 2
+    assert "found a mask of shape 64x256, expected a mask of 256x256 pixels" in capsys.readouterr().err
+
+
 def test_what_does_not_fit_is_said_in_a_sentence(tmp_path, film, models, generator, capsys):
     other = Generator(VocoderConfig(upsample_initial_channel=16, preemphasis=0.0)).eval()
     save_generator(tmp_path / "g_00000002", other)

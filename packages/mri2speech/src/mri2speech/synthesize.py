@@ -23,7 +23,7 @@ from mri2speech.acoustic import checkpoint
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler, mel_log
 from mri2speech.preprocess.config import PreprocessConfig
-from mri2speech.preprocess.frames import mel_times, network_frames, within
+from mri2speech.preprocess.frames import load_mask, mel_times, network_frames, within
 from mri2speech.video import open_video
 from mri2speech.vocoder.config import VocoderConfig
 from mri2speech.vocoder.generator import Generator
@@ -163,23 +163,28 @@ class Synthesizer:
         """`vocode` of `mel`."""
         return self.vocode(self.mel(frames))
 
-    def film(self, path: str | Path, config: PreprocessConfig | None = None) -> Speech:
+    def film(
+        self, path: str | Path, config: PreprocessConfig | None = None, *, mask: str | Path | None = None
+    ) -> Speech:
         """Speech of a film; it begins with the film's first frame.
 
         Args:
             path: See `mri2speech.video.open_video`; its sound, if it has any, is not heard.
             config: How the pictures are prepared; as for the data set that the model was trained on.
+            mask: The speaker's mask, if the data set had one (`load_mask`).
 
         Raises:
             VideoError: If the film cannot be used.
+            FileError: If the mask cannot be used.
         """
         started = time.perf_counter()
         config = config or PreprocessConfig()
+        hidden = None if mask is None else load_mask(Path(mask), config.image_size)
         video = open_video(path, fps=config.fps)
         mel = self.mel_config
         times = mel_times(int(video.duration * mel.frame_rate) + 2, mel)
         times = times[within(video, times)]
-        mels = self.mel(network_frames(video, times, config))
+        mels = self.mel(network_frames(video, times, config, hidden))
         waveform = self.vocode(mels)
         return Speech(waveform, mel.sample_rate, mels, time.perf_counter() - started)
 

@@ -49,6 +49,12 @@ def _add_maps(parser: argparse.ArgumentParser) -> None:
         "--target-frames", type=int, nargs="*", default=[], metavar="FRAME", help="frames to draw, from 0"
     )
     _add_prepared(parser)
+    parser.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="the speaker's mask, if the data set of the training had one",
+    )
     add_arguments(parser, GradcamConfig)
 
 
@@ -66,6 +72,7 @@ def maps(arguments: argparse.Namespace) -> int:
         target_frames=arguments.target_frames,
         config=config,
         preprocess=_prepared(arguments),
+        mask=arguments.mask,
         device=cli.pick_device(arguments.device),
     )
     for path in written:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Make speech of films: OUT/<film>.wav at the mels' sample rate and OUT/<film>.png with the predicted mels.
 
-Films may be files, or folders whose films are all taken. With --every-checkpoint the same is done for each
-checkpoint in a folder, acoustic models (*.pt) or vocoders (g_*), into OUT/<checkpoint>/."""
+Films may be files, or folders whose films are all taken; OUT has the sub-folders of these. With
+--every-checkpoint the same is done for each checkpoint in a folder, acoustic models (*.pt) or vocoders (g_*),
+into OUT/<checkpoint>/. A film or checkpoint that cannot be used is reported, and the rest goes on. Exit code:
+0; 1 if some could not be used; 2 if no speech could be made."""
 
 
 def add_command(commands: Commands) -> None:
@@ -50,6 +52,12 @@ def add_command(commands: Commands) -> None:
     prepared.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
     prepared.add_argument("--interpolation", choices=("linear", "nearest"), default="linear")
     prepared.add_argument("--fps", type=float, help="frame rate, where the film itself does not tell")
+    prepared.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="the speaker's mask, if the data set of the training had one",
+    )
     parser.set_defaults(command=run)
 
 
@@ -58,30 +66,51 @@ def run(arguments: argparse.Namespace) -> int:
     config = PreprocessConfig(
         resize=arguments.resize, interpolation=arguments.interpolation, fps=arguments.fps
     )
-    from mri2speech.preprocess.sources import find_films
     from mri2speech.synthesize import Synthesizer
 
-    films = [film for path in arguments.films for film in find_films(path)]
-    if not films:
-        raise ConfigError("films", "folders without a film", "at least one film")
+    films = _films(arguments.films)
     device = cli.pick_device(arguments.device)
-    failed = 0
+    made = failed = 0
     for folder, acoustic, vocoder in _models(arguments):
-        synthesizer = Synthesizer.load(acoustic, vocoder, scaler=arguments.scaler, device=device)
-        for film in films:
+        try:
+            synthesizer = Synthesizer.load(acoustic, vocoder, scaler=arguments.scaler, device=device)
+        except UserError as error:
+            print(f"mri2speech: {error}", file=sys.stderr)
+            failed += len(films)
+            continue
+        for name, film in films.items():
+            target = folder / f"{name}.wav"
             try:
-                speech = synthesizer.film(film, config)
-                _write(folder, film, speech, synthesizer)
+                speech = synthesizer.film(film, config, mask=arguments.mask)
+                _write(target, speech, synthesizer)
             except UserError as error:
                 print(f"mri2speech: {error}", file=sys.stderr)
                 failed += 1
                 continue
+            made += 1
             seconds = speech.waveform.shape[-1] / speech.sample_rate
             print(
                 f"{film.name}: {seconds:.2f} s of speech at {speech.real_time_factor:.2f} times its length, "
-                f"{folder / film.stem}.wav"
+                f"{target}"
             )
-    return 0 if not failed else 2 if failed == len(films) else 1
+    return 0 if not failed else 1 if made else 2
+
+
+def _films(paths: list[Path]) -> dict[str, Path]:
+    """The films by the names of their results, below the folder that was given."""
+    from mri2speech.preprocess.sources import find_films
+
+    films: dict[str, Path] = {}
+    for path in paths:
+        for film in find_films(path):
+            inside = film.relative_to(path) if film != path else Path(film.resolve().name)
+            name = (inside if film.is_dir() else inside.with_suffix("")).as_posix()
+            if (other := films.setdefault(name, film)) != film:
+                found = f"{other} and {film}, whose speech would be one file, {name}.wav"
+                raise ConfigError("films", found, "films of different names")
+    if not films:
+        raise ConfigError("films", "folders without a film", "at least one film")
+    return films
 
 
 def _models(arguments: argparse.Namespace) -> list[tuple[Path, Path, str | Path]]:
@@ -105,18 +134,18 @@ def _models(arguments: argparse.Namespace) -> list[tuple[Path, Path, str | Path]
     return runs
 
 
-def _write(folder: Path, film: Path, speech: "Speech", synthesizer: "Synthesizer") -> None:
+def _write(target: Path, speech: "Speech", synthesizer: "Synthesizer") -> None:
     from audio_io import save
     from audio_io.figures import new_figure
 
-    folder.mkdir(parents=True, exist_ok=True)
-    save(folder / f"{film.stem}.wav", speech.waveform[None], speech.sample_rate)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save(target, speech.waveform[None], speech.sample_rate)
     rate = synthesizer.mel_config.frame_rate
     mels = speech.mel_db.numpy()
-    with new_figure(folder / f"{film.stem}.png", width=10.0, height=4.0) as figure:
+    with new_figure(target.with_name(f"{target.stem}.png"), width=10.0, height=4.0) as figure:
         axes = figure.add_subplot()
         extent = (-0.5 / rate, (mels.shape[1] - 0.5) / rate, -0.5, mels.shape[0] - 0.5)
         image = axes.imshow(mels, origin="lower", aspect="auto", extent=extent, interpolation="nearest")
-        axes.set(xlabel="time in s", ylabel="mel band", title=f"{film.stem}: mels read off the film")
+        axes.set(xlabel="time in s", ylabel="mel band", title=f"{target.stem}: mels read off the film")
         axes.grid(visible=False)
         figure.colorbar(image, ax=axes, label="dB", pad=0.01)

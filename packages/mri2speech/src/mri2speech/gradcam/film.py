@@ -16,7 +16,7 @@ from mri2speech.gradcam.maps import band_rows, enlarged, heat_maps
 from mri2speech.gradcam.pictures import overlay, save_average, save_png, with_legend
 from mri2speech.gradcam.sequences import save_sequence
 from mri2speech.preprocess.config import PreprocessConfig
-from mri2speech.preprocess.frames import load_frames
+from mri2speech.preprocess.frames import load_frames, load_mask
 
 ALPHA = 0.7
 
@@ -31,6 +31,7 @@ def explain_film(
     target_frames: Sequence[int] = (),
     config: GradcamConfig = GradcamConfig(),  # noqa: B008 - frozen
     preprocess: PreprocessConfig = PreprocessConfig(),  # noqa: B008 - frozen
+    mask: str | Path | None = None,
     device: torch.device | None = None,
 ) -> list[Path]:
     """Write what the model looks at in a film, for each band.
@@ -48,6 +49,7 @@ def explain_film(
         target_frames: Frames of which overlays are drawn, from 0, a frame for each mel frame.
         config: How the maps are made.
         preprocess: How the film becomes frames; as for the training.
+        mask: The speaker's mask, if the data set of the training had one.
         device: Where the model runs; the CPU if None.
 
     Returns:
@@ -62,7 +64,8 @@ def explain_film(
     scaler = None if scaler_json is None else Scaler.load(scaler_json)
     model, scaler, mel = checkpoint.load(mri_checkpoint, scaler=scaler)
     rows = {band.name: torch.nonzero(band_rows(band, mel)).flatten().tolist() for band in bands}
-    frames, times = load_frames(video, preprocess, mel)
+    hidden = None if mask is None else load_mask(Path(mask), preprocess.image_size)
+    frames, times = load_frames(video, preprocess, mel, hidden)
     wrong = next((number for number in target_frames if not 0 <= number < len(frames)), None)
     if wrong is not None:
         raise ConfigError("target_frames", wrong, f"frames from 0 to {len(frames) - 1}")
@@ -85,6 +88,7 @@ def explain_film(
     about = {
         "video": Path(video).name,
         "checkpoint": Path(mri_checkpoint).name,
+        "mask": None if mask is None else Path(mask).name,
         "settings": asdict(config),
         "bands": {band.name: {"hz": [band.low, band.high], "mel_bands": rows[band.name]} for band in bands},
         "map": list(next(iter(maps.values())).shape[1:]),
