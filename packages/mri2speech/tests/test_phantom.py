@@ -8,7 +8,7 @@ import pytest
 import scipy.signal
 import torch
 
-from audio_io import load
+from audio_io import info, load
 from audio_io.errors import FileError
 from mri2speech.cli import main
 from mri2speech.config import MelConfig
@@ -121,6 +121,12 @@ def test_closures_are_silent_and_nasals_are_not():
     assert -40 < level("s") < 0
 
 
+def test_silence_is_silent():
+    made = utterance(sustained("_", reference_speaker(), 0.3), size=32)
+    assert not made.waveform.any()
+    assert len(made.waveform) == round(0.3 * 11413)
+
+
 def test_noise_is_rician():
     quiet = noisy(np.zeros((8, 64, 64), np.float32), speaker(0), 1).astype(float) / 255
     sigma = speaker(0).noise
@@ -201,6 +207,7 @@ def test_a_corpus_holds_the_very_pixels_and_samples(corpus):
     waveform, rate = load(folder / "audio" / f"{ids[0]}.wav")
     assert rate == 11413
     np.testing.assert_allclose(waveform[0].numpy(), made.waveform, atol=2**-15)
+    assert info(folder / "audio" / f"{ids[0]}.wav").subtype == "PCM_16"
     truth = load_truth(folder / "truth" / f"{ids[0]}.npz")
     np.testing.assert_array_equal(truth["formants"], made.formants)
     assert "".join(truth["phones"])[:1] == "_"
@@ -209,18 +216,25 @@ def test_a_corpus_holds_the_very_pixels_and_samples(corpus):
 def test_a_corpus_goes_on_where_it_was_and_is_not_mixed_with_another(corpus, tmp_path):
     folder, config, ids = corpus
     before = {path: path.stat().st_mtime_ns for path in (folder / "videos").iterdir()}
+    again = [folder / "audio" / f"{ids[1]}.wav", folder / "truth" / f"{ids[1]}.npz"]
+    contents = [path.read_bytes() for path in again]
     (folder / "truth" / f"{ids[1]}.npz").unlink()
     write_corpus(folder, config)
     after = {path: path.stat().st_mtime_ns for path in (folder / "videos").iterdir()}
     assert after[folder / "videos" / f"{ids[0]}.avi"] == before[folder / "videos" / f"{ids[0]}.avi"]
+    assert [path.read_bytes() for path in again] == contents
     assert after[folder / "videos" / f"{ids[1]}.avi"] > before[folder / "videos" / f"{ids[1]}.avi"]
     with pytest.raises(FileError, match=r"corpus.json: found a corpus with other settings"):
         write_corpus(folder, PhantomConfig(speakers=3, utterances=1, size=64))
     (tmp_path / "corpus.json").write_text("[]")
     with pytest.raises(FileError, match=r"not a corpus of the phantom"):
         write_corpus(tmp_path, config)
-    with pytest.raises(FileError, match=r"no truth of the phantom"):
+    with pytest.raises(FileError, match=r"expected truth/<ID>.npz of a phantom"):
         load_truth(tmp_path / "corpus.json")
+    whole = (folder / "truth" / f"{ids[0]}.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileError, match=r"half\.npz: found an array that cannot be read"):
+        load_truth(tmp_path / "half.npz")
 
 
 def test_the_command_and_its_picture(tmp_path, capsys):
@@ -231,8 +245,14 @@ def test_the_command_and_its_picture(tmp_path, capsys):
     film = open_video(tmp_path / "p" / "videos" / "s0_000.avi")
     assert film.fps == pytest.approx(50)
     assert json.loads((tmp_path / "p" / "corpus.json").read_text())["speakers"][0]["id"] == "s0"
-    assert main(["phantom", "-o", str(tmp_path / "q"), "--size", "65"]) == 2
-    assert "size: found 65, expected an even number" in capsys.readouterr().err
+    for option, value, sentence in (
+        ("--size", "65", "size: found 65, expected an even number"),
+        ("--fps", "inf", "fps: found inf, expected from 1.0 to 1000.0"),
+        ("--workers", "0", "workers: found 0, expected at least 1"),
+    ):
+        assert main(["phantom", "-o", str(tmp_path / "q"), option, value]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "q").exists()
 
 
 def test_help_of_the_command_needs_nothing_heavy():

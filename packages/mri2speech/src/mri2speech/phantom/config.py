@@ -17,7 +17,9 @@ class PhantomConfig:
     speakers: int = setting(6, "speakers: men and women in turn, every sixth a child", minimum=1)
     utterances: int = setting(10, "utterances of each speaker", minimum=1)
     seed: int = setting(0, "seed of everything that is drawn", minimum=0)
-    fps: float | None = setting(None, "frames a second of the film; none is the mel rate, 27.17", minimum=1.0)
+    fps: float | None = setting(
+        None, "frames a second of the film; none is the mel rate, 27.17", minimum=1.0, maximum=1000.0
+    )
     size: int = setting(256, "height and width of the film", unit="pixels", minimum=32)
 
     def __post_init__(self) -> None:

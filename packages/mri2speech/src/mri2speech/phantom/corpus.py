@@ -113,4 +113,7 @@ def speak(plan: Plan, mel: MelConfig = MEL) -> Floats:
     )
     # A linear-phase filter whose delay is taken off: sample n stays at time n / sample_rate.
     waveform = signal.resample_poly(pressure, 1, OVERSAMPLING)
-    return np.asarray(waveform * (plan.peak / np.abs(waveform).max()), dtype=np.float32)
+    loudest = float(np.abs(waveform).max())
+    if loudest == 0.0:  # nothing but silence was asked for
+        return np.zeros(count, dtype=np.float32)
+    return np.asarray(waveform * (plan.peak / loudest), dtype=np.float32)

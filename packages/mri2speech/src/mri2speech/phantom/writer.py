@@ -9,9 +9,7 @@ Reference: the folders are those that `mri2speech preprocess` takes.
 """
 
 import json
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,18 +19,18 @@ import torch
 
 from audio_io import save
 from audio_io.atomic import atomic_path, fingerprint, write_json
-from audio_io.errors import FileError
-from audio_io.progress import Progress
+from audio_io.errors import ConfigError, FileError
 from mri2speech.arrays import Arrays, read_archive
 from mri2speech.phantom.anatomy import speaker
 from mri2speech.phantom.config import PhantomConfig
 from mri2speech.phantom.corpus import Utterance, utterance
 from mri2speech.phantom.gestures import Plan, compose
+from mri2speech.preprocess.workers import run_all
 from mri2speech.video_writer import write_video
 
 TRUTH = ("f0", "formants", "area", "lengths", "articulators")
 # Raised whenever the same settings give another picture or sound.
-VERSION = 1
+VERSION = 2
 
 
 def plans(config: PhantomConfig) -> Iterator[Plan]:
@@ -57,8 +55,12 @@ def write_corpus(
         The ids of all utterances.
 
     Raises:
+        ConfigError: If `workers` is less than 1.
         FileError: If the folder holds a corpus with other settings.
+        UserError: If a process was killed.
     """
+    if workers < 1:
+        raise ConfigError("workers", workers, "at least 1")
     config = config or PhantomConfig()
     root = Path(folder)
     about = {"settings": asdict(config), "version": VERSION}
@@ -75,15 +77,9 @@ def write_corpus(
         plan for plan in everything if not all(path.exists() for path in _files(root, plan.id, browser))
     ]
     task = partial(_write, root=root, config=config, browser=browser)
-    with Progress("phantom", len(missing), "utterances") as progress:
-        if workers > 1 and len(missing) > 1:
-            with ProcessPoolExecutor(workers) as pool:
-                for _ in pool.map(task, missing):
-                    progress.advance(1)
-        else:
-            for plan in missing:
-                task(plan)
-                progress.advance(1)
+    for _, outcome in run_all(missing, task, workers=workers):
+        if outcome is not None:
+            raise outcome
     return [plan.id for plan in everything]
 
 
@@ -108,7 +104,7 @@ def _write(plan: Plan, *, root: Path, config: PhantomConfig, browser: bool) -> N
     video, audio, *copies, truth = _files(root, plan.id, browser)
     sound = torch.from_numpy(made.waveform)
     write_video(video, made.frames, made.fps, waveform=sound, sample_rate=made.sample_rate, lossless=True)
-    save(audio, sound[None], made.sample_rate)
+    save(audio, sound[None], made.sample_rate, subtype="PCM_16")
     for copy in copies:
         copy.parent.mkdir(exist_ok=True)
         write_video(copy, made.frames, made.fps, waveform=sound, sample_rate=made.sample_rate)
@@ -118,10 +114,8 @@ def _write(plan: Plan, *, root: Path, config: PhantomConfig, browser: bool) -> N
 
 def _write_truth(path: Path, made: Utterance) -> None:
     arrays = {name: getattr(made, name) for name in TRUTH}
-    with atomic_path(path) as temporary, tempfile.TemporaryFile() as buffer:
-        np.savez(buffer, **arrays, phones=np.array(made.phones), fps=made.fps)
-        buffer.seek(0)
-        temporary.write_bytes(buffer.read())
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays, phones=np.array(made.phones), fps=made.fps)
 
 
 def _check(path: Path, about: dict[str, object]) -> None:
