@@ -1,5 +1,7 @@
 import csv
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -96,6 +98,8 @@ def test_every_track_is_answered_once_by_a_network_that_has_not_heard_it(complet
     for place in runs_of(folder):
         run, test = (json.loads((place / name).read_text()) for name in ("run.json", "test.json"))
         parts = [set(run["training"]), set(run["validation"]), set(test["tracks"])]
+        checkpoint = checkpoints.load(place / "best_model.pth")
+        assert [set(checkpoint.training), set(checkpoint.validation)] == parts[:2]
         if place.parent.parent.name == "artist":
             assert sum(len({artists[track] for track in part}) for part in parts) == 8
         assert sum(map(len, parts)) == len(set.union(*parts)) == 16
@@ -204,6 +208,9 @@ def test_a_damaged_result_is_named(complete, tmp_path):
     path.write_text("{")
     with pytest.raises(FileError, match=r"test\.json: found a damaged result"):
         evaluate(tmp_path / "damaged")
+    (tmp_path / "damaged" / "cross_validation.json").write_text("[1]")
+    with pytest.raises(FileError, match=r"cross_validation\.json: found something else"):
+        evaluate(tmp_path / "damaged")
     (tmp_path / "evaluation.json").write_text('{"format": "genre evaluation 1", "labels": []}')
     with pytest.raises(FileError, match="damaged evaluation"):
         Evaluation.read(tmp_path)
@@ -275,9 +282,25 @@ def test_the_command_evaluates_a_corpus_and_a_network(songs, tmp_path, capsys):
     said = capsys.readouterr().err
     assert f"tracks: found {len(checkpoint.training)} that" in said
     assert checkpoint.training[0] in said
+    # Those that chose the epoch and the temperature are no better.
+    checkpoints.save(model, replace(checkpoint, training=()))
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"tracks: found {len(checkpoint.validation)} that" in said
+    assert "was chosen and calibrated with" in said
+    checkpoints.save(model, checkpoint)
     assert main([*command, "--include-training"]) == 0
-    found = Evaluation.read(tmp_path / "one").splits["one network"]
+    one = Evaluation.read(tmp_path / "one")
+    assert [problem.partition(" are ")[0] for problem in one.problems[:2]] == [
+        f"{len(part)} tracks" for part in (checkpoint.training, checkpoint.validation)
+    ]
+    found = one.splits["one network"]
     assert len(found.tracks) == 9
+    # The results of a cross-validation are not replaced by those of one network.
+    before = (out / "evaluation.json").read_bytes()
+    assert main([*command, "--include-training", "-o", str(out)]) == 2
+    assert "found cross_validation.json of genre evaluate" in capsys.readouterr().err
+    assert (out / "evaluation.json").read_bytes() == before
     fold = Evaluation.read(out).splits["artist"]
     answers = dict(zip((track.id for track in found.tracks), found.calibrated[0], strict=True))
     for track, shares in zip(fold.tracks, fold.calibrated[0], strict=True):
@@ -296,7 +319,38 @@ def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monke
     assert main([*command, "--folds", "7"]) == 2
     said = capsys.readouterr()
     assert "note: not every track has an artist" in said.out
-    assert "7 folds, and 'high' has 4 tracks" in said.err
+    assert "folds: found 7, and 'high' has 4 independent tracks" in said.err
+
+
+def test_one_genre_is_refused_before_any_work(songs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
+    shutil.copytree(songs / "high", tmp_path / "songs" / "high")
+    for name in ("train", "evaluate"):
+        command = [name, str(tmp_path / "songs"), "-o", str(tmp_path / name), *options(tmp_path / "cache")]
+        assert main(command) == 2
+        assert "labels: found one genre, high, expected at least two" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
+
+
+def test_a_folder_that_cannot_be_used_is_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
+    command = ["evaluate", str(songs), *options(tmp_path / "cache"), "--folds", "2", "-o"]
+    (tmp_path / "file").touch()
+    assert main([*command, str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"genre: error: {tmp_path / 'file'}: File exists\n"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "explain.json").touch()
+    assert main([*command, str(tmp_path / "other")]) == 2
+    assert (
+        "other: found explain.json of genre explain, expected a folder of its own" in capsys.readouterr().err
+    )
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert main([*command, str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == f"genre: error: {tmp_path / 'new'}: Read-only file system\n"
 
 
 def test_training_ends_with_the_temperature(songs, tmp_path):

@@ -59,7 +59,7 @@ def test_the_page_says_what_was_found(report):
         "Random folds: 1 pair of duplicates on both sides; 100 % of the tracks by an artist whom",
         "a = b: the same samples",
         "x.wav: found nothing, expected a sound",
-        "random folds give 95 % and folds by artist 80 %, 15.0 points more, thanks to artists that",
+        "random folds give 95 % and folds by artist 80 %, 15.0 points more, thanks to artists and duplicates",
         "of the 60 tracks that both have answered, 9 are right only with random folds and 0 only with",
         "only with folds by artist; McNemar p = 0.0039",
         "Folds by artist: of the 60 tracks that both have answered, 15 are right only with four stems and",
@@ -98,6 +98,10 @@ def test_the_numbers_are_those_of_the_evaluations(report):
     assert found["fold_deviation"] == pytest.approx(np.std(list(found["folds"].values()), ddof=1))
     assert found["seeds"]["2"]["accuracy"] == 0.8
     assert models["mixture"]["splits"]["artist"]["wrong"] == 27
+
+
+def test_names_of_models_are_no_formulas(tmp_path):
+    assert write_report({"$a_$": EVALUATIONS["mixture"]}, tmp_path, "$b_$").is_file()
 
 
 def test_nothing_is_no_report(tmp_path):

@@ -1,5 +1,6 @@
 import itertools
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -311,6 +312,32 @@ def test_the_command_writes_a_page_that_needs_nothing_else(model, tmp_path, caps
     assert "a &lt;b&gt;" in page
     assert 'src="data:' in page
     assert "://" not in page
+
+
+def test_names_are_no_formulas_and_any_rate_is_heard(checkpoint, tmp_path):
+    # MP3 has no 20 kHz.
+    features = replace(FEATURES, sample_rate=20000)
+    predictor = Predictor(
+        replace(checkpoint, labels=("$a_$", "ジャズ", "c"), features=features), device="cpu"
+    )
+    write_stems(tmp_path / "演歌 $_$", make_stems(0.7))
+    for genre in ("$a_$", "ジャズ"):
+        explainer = Explainer(predictor, ExplainConfig(genre=genre))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            report = write_report(explainer, [tmp_path / "演歌 $_$"], tmp_path / "out")
+        assert report.entries[0].sound.startswith("data:audio/mpeg;base64,")
+
+
+def test_the_page_of_another_command_is_kept(model, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "evaluation.json").touch()
+    write_stems(tmp_path / "song", make_stems(0.7))
+    assert (
+        main(["explain", model, str(tmp_path / "song"), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    )
+    assert "out: found evaluation.json of genre evaluate" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["evaluation.json"]
 
 
 def test_a_corpus_is_summarised_without_pictures(model, tmp_path, capsys):

@@ -68,13 +68,13 @@ def test_near_duplicates_stay_together_through_others(by):
 
 
 def test_what_cannot_be_split_is_said():
-    with pytest.raises(ConfigError, match="7 folds, and 'blues' has 6 artists"):
+    with pytest.raises(ConfigError, match="folds: found 7, and 'blues' has 6 independent artists"):
         folds(tracks_of(), 7, "artist")
     with pytest.raises(ConfigError, match="artist, and a has none"):
         folds([Track("a", Path("a.wav"), "blues")], 2, "artist")
     with pytest.raises(ConfigError, match="a without label"):
         folds([Track("a", Path("a.wav"))], 2, "random")
-    with pytest.raises(ConfigError, match="at least 2 folds"):
+    with pytest.raises(ConfigError, match="folds: found 1, expected at least 2"):
         folds(tracks_of(), 1)
     with pytest.raises(ConfigError, match="one of random, artist"):
         folds(tracks_of(), 2, "album")

@@ -122,6 +122,11 @@ def test_folds_that_know_the_pairs_tear_none(rendered):
     assert after.pairs == 0
     by_artist = torn(folds(tracks, 2, "artist"), tracks, leakage)
     assert (by_artist.pairs, by_artist.artists) == (10, 0.0)
+    # Of three folds the first alone is tested: what the other two tear apart was heard by its network.
+    three = folds(tracks, 3, "random")
+    tested = {tracks[int(i)].id for i in three[0][1]}
+    expected = sum((a in tested) != (b in tested) for a, b in leakage.together)
+    assert torn(three[:1], tracks, leakage).pairs == expected < torn(three, tracks, leakage).pairs
 
 
 def test_noise_has_the_landmarks_and_the_correlation_of_its_cut_only():

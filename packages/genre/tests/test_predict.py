@@ -1,4 +1,6 @@
 import csv
+import re
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 import torch
 
 import audio_io
+from audio_io.errors import FileError
 from genre import checkpoint as checkpoints
 from genre.checkpoint import Checkpoint
 from genre.cli import main
@@ -130,6 +133,80 @@ def test_a_recording_that_cannot_be_used_is_named_and_the_rest_goes_on(model, tm
     assert "bad.wav: found" in capsys.readouterr().err
 
 
+def test_all_that_cannot_be_used_is_listed_though_nothing_can(model, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.wav").write_bytes(b"RIFF junk")
+    target = tmp_path / "genres.csv"
+    for command in (["predict", "-o", str(target)], ["explain", "-o", str(tmp_path / "explain")]):
+        name, *rest = command
+        assert main([name, model, str(tmp_path), *rest, "--device", "cpu"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(":")[0] for line in lines] == ["left out", "left out", "genre"]
+        assert "b.wav: found" in lines[1]
+        assert "error: none of 2 recordings can be used (the first: " in lines[2]
+    assert not target.exists()
+
+
+def test_ctrl_c_keeps_what_was_predicted(model, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_stems(tmp_path / "songs" / name, make_stems(1.0))
+    original = Predictor.predict
+
+    def predict(self, source):
+        if source.name == "b":
+            raise KeyboardInterrupt
+        return original(self, source)
+
+    monkeypatch.setattr(Predictor, "predict", predict)
+    target = tmp_path / "genres.csv"
+    assert main(["predict", model, str(tmp_path / "songs"), "-o", str(target), "--device", "cpu"]) == 130
+    assert [row["path"][-1] for row in csv.DictReader(target.open())] == ["a"]
+
+
+@pytest.mark.parametrize("place", ["", "file/genres.csv"])
+def test_a_table_that_cannot_be_written_is_said_before_any_work(model, tmp_path, capsys, monkeypatch, place):
+    monkeypatch.setattr(Predictor, "predict", lambda *_: pytest.fail("predicted"))
+    write_stems(tmp_path / "song", make_stems(1.0))
+    (tmp_path / "file").touch()
+    target = str(tmp_path / place)
+    assert main(["predict", model, str(tmp_path / "song"), "-o", target, "--device", "cpu"]) == 2
+    assert capsys.readouterr().err.startswith(f"genre: error: {tmp_path}")
+
+
+def test_samples_whose_power_overflows_are_refused(model, tmp_path, capsys):
+    write_stems(tmp_path / "song", 1e25 * make_stems(1.0))
+    assert main(["predict", model, str(tmp_path / "song"), "--device", "cpu"]) == 2
+    assert re.search(
+        r"song: found samples up to [\d.]+e\+24, expected a full scale of 1", capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stems": ["drums", "bass", "other", "vocals"]}, "the stems"),
+        ({"statistics": {"mean": [0.0] * 3, "std": [1.0] * 3}}, "statistics of other than 4 stems"),
+        ({"statistics": {"mean": [float("nan")] * 4, "std": [1.0] * 4}}, "numbers that are NaN"),
+        ({"temperature": 0.0}, "a temperature that is not above 0"),
+        ({"state": [1]}, "no weights"),
+        ({"state": {"x": torch.tensor(float("inf"))}}, "numbers that are NaN"),
+        ({"statistics": [1.0]}, "a checkpoint with other settings"),
+    ],
+)
+def test_a_checkpoint_that_would_predict_nonsense_is_refused(model, change, message):
+    content = torch.load(model, weights_only=True)
+    torch.save(content | change, model)
+    with pytest.raises(FileError, match=message):
+        checkpoints.load(model)
+
+
+def test_checkpoints_of_before_the_validation_was_kept_are_read(model):
+    content = torch.load(model, weights_only=True)
+    del content["validation"]
+    torch.save(content, model)
+    assert checkpoints.load(model).validation == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -176,7 +253,7 @@ def test_the_submission_has_the_order_and_the_form_of_the_example(checkpoint, co
     (contest / "test_sound_1" / "test_1.au").write_bytes(b"")
     separation = SeparationConfig(separator="none", separation_cache_dir=str(tmp_path / "cache"))
     predictor = Predictor(checkpoint, device="cpu", separation=separation)
-    problems = submit(predictor, read_corpus(contest), tmp_path / "submit.csv")
+    result = submit(predictor, read_corpus(contest), tmp_path / "submit.csv")
     rows = [line.split(",") for line in (tmp_path / "submit.csv").read_text().splitlines()]
     assert [name for name, _ in rows] == ["test_2.au", "test_0.au", "test_1.au"]
     identifiers = dict(zip(LABELS, ("7", "3", "5"), strict=True))
@@ -185,8 +262,23 @@ def test_the_submission_has_the_order_and_the_form_of_the_example(checkpoint, co
         # The cache keeps 16 bits.
         assert identifier == identifiers[predictor.predict(Track(path.stem, path)).label]
     assert rows[2][1] == "3"
-    assert len(problems) == 1
-    assert "test_1.au" in problems[0]
+    assert (result.rows, result.predicted, len(result.problems)) == (3, 2, 1)
+    assert "test_1.au" in result.problems[0]
+
+
+def test_a_row_without_file_is_said_and_accents_may_be_in_either_form(checkpoint, contest, tmp_path):
+    # macOS keeps names decomposed.
+    sound = contest / "test_sound_1"
+    (sound / "test_0.au").rename(sound / unicodedata.normalize("NFD", "é.au"))
+    (sound / "test_1.au").unlink()
+    (contest / "sample_submit.csv").write_text("é.au,none\ntest_1.au,none\ntest_2.au,none\n")
+    separation = SeparationConfig(separator="none", separation_cache_dir=str(tmp_path / "cache"))
+    predictor = Predictor(checkpoint, device="cpu", separation=separation)
+    result = submit(predictor, read_corpus(contest), tmp_path / "submit.csv")
+    rows = dict(line.split(",") for line in (tmp_path / "submit.csv").read_text().splitlines())
+    assert [name for name, identifier in rows.items() if identifier == "none"] == ["test_1.au"]
+    assert result.problems == ("test_1.au: no such file in test_sound_*",)
+    assert (result.rows, result.predicted) == (3, 2)
 
 
 def test_the_submission_of_another_contest_is_refused(checkpoint, model, contest, tmp_path, capsys):

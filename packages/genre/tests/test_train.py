@@ -1,6 +1,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import audio_io
-from audio_io.errors import ConfigError
+from audio_io.errors import ConfigError, FileError
 from genre import checkpoint as checkpoints
 from genre.batch_size import largest_batch
 from genre.cli import main
@@ -295,6 +296,21 @@ def test_the_batch_size_is_the_largest_that_fits():
         largest_batch(lambda size: step(99))
 
 
+@pytest.mark.parametrize("content", ["[]", '{"statistics": {"mean": [0], "std": [1]}}', "{"])
+def test_a_damaged_description_is_named(complete, tmp_path, content):
+    shutil.copy(complete[0] / "checkpoint.pth", tmp_path)
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(FileError, match=r"run\.json: found no description of the run"):
+        run_fit(tmp_path)
+
+
+def test_a_learning_rate_that_breaks_the_weights_is_named(tmp_path):
+    settings = replace(SETTINGS, train=replace(SETTINGS.train, lr=1e30))
+    with pytest.raises(ConfigError, match=r"lr: found 1e\+30, with which weights became NaN or infinite"):
+        run_fit(tmp_path, settings=settings)
+    assert not (tmp_path / "best_model.pth").exists()
+
+
 def test_a_damaged_checkpoint_is_named(complete, tmp_path):
     (tmp_path / "checkpoint.pth").write_bytes(b"\x80\x02junk")
     with pytest.raises(Exception, match=r"checkpoint\.pth: found a file that cannot be read"):
@@ -338,9 +354,9 @@ def test_missing_imagenet_weights_are_said_before_any_work(tmp_path, capsys, mon
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
     monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
-    for number in range(2):
-        (tmp_path / "songs" / "low").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "songs" / "low" / f"{number}.wav").write_bytes(b"")
+    for label in LABELS:
+        (tmp_path / "songs" / label).mkdir(parents=True)
+        (tmp_path / "songs" / label / "song.wav").write_bytes(b"")
     assert main(["train", str(tmp_path / "songs"), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 2
     assert "efficientnet_b3_rwightman-b3899882.pth: found neither in" in capsys.readouterr().err
 

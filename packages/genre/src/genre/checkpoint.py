@@ -4,6 +4,7 @@ It is read by `torch.load(weights_only=True)`, so opening somebody else's checkp
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ class Checkpoint:
         state: Weights, as `GenreNet.state_dict` gives them.
         temperature: By which logits are divided before the softmax; 1 if nobody has calibrated it.
         training: Ids of the tracks that were trained on.
+        validation: Ids of the tracks that chose the epoch and the temperature; empty in files of before they
+            were kept.
         scores: What was measured on the validation tracks.
     """
 
@@ -45,6 +48,7 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     temperature: float = 1.0
     training: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
 
     def network(self) -> GenreNet:
@@ -81,6 +85,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "statistics": dataclasses.asdict(checkpoint.statistics),
         "temperature": checkpoint.temperature,
         "training": list(checkpoint.training),
+        "validation": list(checkpoint.validation),
         "scores": dict(checkpoint.scores),
         "state": {name: value.detach().cpu() for name, value in checkpoint.state.items()},
     }
@@ -108,7 +113,7 @@ def load(path: str | Path) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileError(source, "a file of another kind", expected)
     try:
-        return Checkpoint(
+        checkpoint = Checkpoint(
             features=FeatureConfig(**content["features"]),
             separation=SeparationConfig(**content["separation"]),
             train=TrainConfig(**content["train"]),
@@ -117,7 +122,30 @@ def load(path: str | Path) -> Checkpoint:
             state=content["state"],
             temperature=float(content["temperature"]),
             training=tuple(content["training"]),
+            validation=tuple(content.get("validation", ())),
             scores=content["scores"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+        stems = content["stems"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(source, f"a checkpoint with other settings ({error})", expected) from error
+    if fault := _fault(checkpoint, stems):
+        raise FileError(source, fault, expected)
+    return checkpoint
+
+
+def _fault(checkpoint: Checkpoint, stems: object) -> str | None:
+    """Why a network would say nothing, or something wrong."""
+    numbers = (*checkpoint.statistics.mean, *checkpoint.statistics.std, checkpoint.temperature)
+    state = checkpoint.state
+    has_weights = isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+    if stems != list(STEMS):
+        return f"the stems {stems}"
+    if not has_weights:
+        return "no weights"
+    if len(numbers) != 2 * len(STEMS) + 1:
+        return f"statistics of other than {len(STEMS)} stems"
+    if min(*checkpoint.statistics.std, checkpoint.temperature) <= 0:
+        return "a standard deviation or a temperature that is not above 0"
+    if not all(map(math.isfinite, numbers)) or not all(value.isfinite().all() for value in state.values()):
+        return "numbers that are NaN or infinite"
+    return None

@@ -51,14 +51,15 @@ def folds(
     if by not in get_args(By):
         raise ConfigError("by", repr(by), "one of " + ", ".join(get_args(By)))
     if k < 2:
-        raise ConfigError("k", k, "at least 2 folds")
+        raise ConfigError("folds", k, "at least 2")
     groups = _groups(tracks, by, together)
     labels = [_label(track) for track in tracks]
     for label in sorted(set(labels)):
         members = {group for group, name in zip(groups, labels, strict=True) if name == label}
         if len(members) < k:
-            what = "artists" if by == "artist" else "tracks that are independent"
-            raise ConfigError("k", f"{k} folds, and {label!r} has {len(members)} {what}", "at most that many")
+            what = "artists" if by == "artist" else "tracks"
+            count = f"{len(members)} independent {what if len(members) != 1 else what[:-1]}"
+            raise ConfigError("folds", f"{k}, and {label!r} has {count}", "at most that many")
     alone = len(set(groups)) == len(tracks)
     # Groups of one need no groups, and scikit-learn stratifies exactly then.
     splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(k, shuffle=True, random_state=seed)

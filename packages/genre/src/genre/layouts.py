@@ -220,7 +220,7 @@ def _read_contest(root: Path) -> Corpus:
     named: set[str] = set()
     for row in read_table(train_master, ("file_name", "label_id")):
         where = f"{train_master.name}, line {row.line}: {row['file_name'] or 'no file name'}"
-        name = _composed(row["file_name"])
+        name = composed(row["file_name"])
         named.add(name)
         if name not in train:
             problems.append(f"{where}: no such file in train_sound_*")
@@ -279,7 +279,7 @@ def _by_name(root: Path, prefix: str, problems: list[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in sorted(entry for entry in root.glob(f"{prefix}*") if entry.is_dir()):
         for path in walk(folder):
-            name = _composed(path.name)
+            name = composed(path.name)
             if name in found:
                 first = found[name].relative_to(root).as_posix()
                 problems.append(f"{path.relative_to(root).as_posix()}: a second {name}, {first} is used")
@@ -291,7 +291,7 @@ def _by_name(root: Path, prefix: str, problems: list[str]) -> dict[str, Path]:
 def _submit_names(rows: Sequence[Row], test: dict[str, Path], table: str, problems: list[str]) -> list[str]:
     wanted: dict[str, None] = {}
     for row in rows:
-        name = _composed(row["file_name"])
+        name = composed(row["file_name"])
         if name in wanted:
             problems.append(f"{table}, line {row.line}: {name}: listed twice")
         elif name not in test:
@@ -325,14 +325,14 @@ def _relative(root: Path, path: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
     """A file name with composed accents, whichever form the file system (macOS) or the table keeps."""
     return unicodedata.normalize("NFC", name)
 
 
 def _safe(name: str) -> str:
     """A path as a file name: `/` becomes `__`, what Windows forbids `_`; other scripts are kept."""
-    text = _composed(name).strip("/").replace("/", "__")
+    text = composed(name).strip("/").replace("/", "__")
     text = re.sub(r'[<>:"\\|?*\x00-\x1f]', "_", text).strip(" .") or "track"
     return text if len(text.encode()) <= _LONGEST_ID else _with_hash(text, name)
 

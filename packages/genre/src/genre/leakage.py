@@ -155,19 +155,24 @@ def torn(parts: Sequence[Fold], tracks: Sequence[Track], leakage: Leakage) -> To
     """What folds put on both sides.
 
     Args:
-        parts: From `genre.folds.folds`.
+        parts: From `genre.folds.folds`, all or some.
         tracks: Those that were folded.
         leakage: Of the same corpus.
     """
-    fold_of = {tracks[int(i)].id: number for number, (_, held) in enumerate(parts) for i in held}
-    pairs = sum(a in fold_of and b in fold_of and fold_of[a] != fold_of[b] for a, b in leakage.together)
+    apart: set[tuple[str, str]] = set()
     known = held_out = 0
     for training, held in parts:
+        heard, tested = ({tracks[int(i)].id for i in part} for part in (training, held))
+        apart.update(
+            (a, b)
+            for a, b in leakage.together
+            if (a in heard and b in tested) or (a in tested and b in heard)
+        )
         artists = {tracks[int(i)].artist for i in training}
         with_artist = [tracks[int(i)].artist for i in held if tracks[int(i)].artist]
         held_out += len(with_artist)
         known += sum(artist in artists for artist in with_artist)
-    return Torn(pairs, known / held_out if held_out else None)
+    return Torn(len(apart), known / held_out if held_out else None)
 
 
 def write_leakage(path: str | Path, leakage: Leakage, folds: dict[str, Torn]) -> None:

@@ -4,7 +4,7 @@ The probabilities of a recording are the means of those of its windows; the last
 recording, and a recording shorter than a window is padded as in training.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from audio_io.cli import pick_device
-from audio_io.errors import AudioError, AudioNotFoundError
+from audio_io.errors import AudioError, AudioNotFoundError, UserError
 from audio_io.files import walk
 from genre import checkpoint as checkpoints
 from genre.checkpoint import Checkpoint
@@ -203,6 +203,13 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
                 raise AudioNotFoundError(path, "no sound", f"recordings, or stems: {', '.join(STEMS)}")
             found.update(dict.fromkeys(below))
     return list(found)
+
+
+def nothing_usable(errors: Sequence[AudioError]) -> UserError:
+    """What to raise where every recording has an error: its own if there is one recording."""
+    if len(errors) == 1:
+        return errors[0]
+    return UserError(f"none of {len(errors)} recordings can be used (the first: {errors[0]})")
 
 
 def predict_all(

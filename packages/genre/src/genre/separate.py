@@ -27,6 +27,7 @@ from genre.config import STEMS, FeatureConfig, SeparationConfig
 from genre.layouts import MIXTURE, stem_file
 
 LEAST_SECONDS = 0.5  # of a recording that can be classified
+_GREATEST_PEAK = 1e10  # above that of 32-bit integers as they are; the power of more overflows
 _GREATEST_MISMATCH = 0.1  # s, by which ready-made stems may differ in length
 _LEAST_DEVIATION = 1e-8  # what demucs adds to the standard deviation
 _GPU_BATCH = 4
@@ -131,7 +132,7 @@ class ReadyStems:
             )
             raise AudioError(path, "stems of different length, " + ", ".join(lengths), "equal lengths")
         joined = torch.stack([stem[:shortest] for stem in stems])
-        _check_duration(path, joined, self.sample_rate)
+        _check(path, joined, self.sample_rate)
         return joined
 
 
@@ -260,7 +261,7 @@ def load_mixture(path: Path, sample_rate: int, channels: int) -> Tensor:
             return ReadyStems(sample_rate)(path).sum(dim=0, keepdim=True).expand(channels, -1)
         path = file
     mixture, _ = audio_io.load(path, sample_rate=sample_rate, channels="mono" if channels == 1 else "all")
-    _check_duration(path, mixture, sample_rate)
+    _check(path, mixture, sample_rate)
     if len(mixture) == channels:
         return mixture
     return mixture.mean(dim=0, keepdim=True).expand(channels, -1)
@@ -299,10 +300,12 @@ def _window(mixture: Tensor, start: int, width: int) -> Tensor:
     return functional.pad(inside, (max(-start, 0), max(start + width - length, 0)))
 
 
-def _check_duration(path: Path, waveform: Tensor, sample_rate: int) -> None:
+def _check(path: Path, waveform: Tensor, sample_rate: int) -> None:
     seconds = waveform.shape[-1] / sample_rate
     if seconds < LEAST_SECONDS:
         raise AudioError(path, f"{seconds:.3f} s of sound", f"at least {LEAST_SECONDS:g} s")
+    if (peak := float(waveform.abs().max())) > _GREATEST_PEAK:
+        raise AudioError(path, f"samples up to {peak:.2g}", "a full scale of 1")
 
 
 @contextlib.contextmanager

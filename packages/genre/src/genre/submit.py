@@ -2,22 +2,38 @@
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 from audio_io.atomic import write_text
 from audio_io.errors import ConfigError
 from audio_io.progress import Progress
 from genre.labels import read_table
-from genre.layouts import Corpus
+from genre.layouts import Corpus, composed
 from genre.predict import Predictor
 from genre.stem_cache import StemCache
 
 
-def submit(predictor: Predictor, corpus: Corpus, target: str | Path, *, jobs: int = 1) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Submission:
+    """What was written.
+
+    Attributes:
+        rows: Of the file.
+        predicted: How many of them have the network's answer; the others have that of the example.
+        problems: A sentence for each row that has not.
+    """
+
+    rows: int
+    predicted: int
+    problems: tuple[str, ...]
+
+
+def submit(predictor: Predictor, corpus: Corpus, target: str | Path, *, jobs: int = 1) -> Submission:
     """Write the file to hand in: no header, a row `file,label id` for each row of `sample_submit`.
 
-    A test track that cannot be used gets the id that the example has for it, since the file has to be
-    complete.
+    A test track that is missing or cannot be used gets the id that the example has for it, since the file
+    has to be complete.
 
     Args:
         predictor: What predicts; its separation says where stems are kept.
@@ -26,7 +42,7 @@ def submit(predictor: Predictor, corpus: Corpus, target: str | Path, *, jobs: in
         jobs: Processes that separate side by side.
 
     Returns:
-        A sentence for each test track that could not be used.
+        What was written.
 
     Raises:
         ConfigError: If the corpus has no test tracks, or the network knows other genres.
@@ -43,13 +59,17 @@ def submit(predictor: Predictor, corpus: Corpus, target: str | Path, *, jobs: in
     predicted: dict[str, str] = {}
     with Progress("predict", len(summary.ready), "tracks") as progress:
         for track in summary.ready:
-            predicted[track.path.name] = ids[predictor.predict(track, cache).label]
+            predicted[composed(track.path.name)] = ids[predictor.predict(track, cache).label]
             progress.advance(1)
-    problems = [fault.problem for fault in summary.faults]
+    faults = {composed(Path(fault.path).name): fault.problem for fault in summary.faults}
+    problems = []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for row in read_table(corpus.sample_submit, ("file_name", "label_id"), has_header=False):
-        name = row["file_name"]
-        writer.writerow((name, predicted.get(name, row["label_id"])))
+    rows = read_table(corpus.sample_submit, ("file_name", "label_id"), has_header=False)
+    for row in rows:
+        name = composed(row["file_name"])
+        if name not in predicted:
+            problems.append(faults.get(name, f"{row['file_name']}: no such file in test_sound_*"))
+        writer.writerow((row["file_name"], predicted.get(name, row["label_id"])))
     write_text(target, text.getvalue())
-    return tuple(problems)
+    return Submission(len(rows), len(rows) - len(problems), tuple(problems))

@@ -94,9 +94,10 @@ def fit(
         FileError: If a file cannot be used.
         KeyboardInterrupt: After Ctrl-C, once the state is kept.
     """
-    if not training or not validation:
-        empty = "training" if not training else "validation"
-        raise ConfigError("tracks", f"none for {empty}", "at least two of each genre")
+    check_labels(labels)
+    for name, tracks in (("training", training), ("validation", validation)):
+        if not tracks:
+            raise ConfigError("tracks", f"none for {name}", "at least two of each genre")
     folder, where = Path(out), pick_device(device)
     folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder / LOG)
@@ -158,6 +159,7 @@ def fit(
         statistics=statistics,
         state={},
         training=tuple(track.id for track in training),
+        validation=tuple(track.id for track in validation),
     )
     keeper = Keeper(folder, base, config, log)
     if earlier and not config.load_scheduler_state:
@@ -185,6 +187,16 @@ def fit(
     return _result(folder, keeper.history)
 
 
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse a corpus in which there is nothing to choose from.
+
+    Raises:
+        ConfigError: If there is one genre only.
+    """
+    if len(labels) < 2:
+        raise ConfigError("labels", f"one genre, {', '.join(labels)}", "at least two to tell apart")
+
+
 def _describe(
     settings: Settings, training: Sequence[Track], validation: Sequence[Track], labels: Sequence[str]
 ) -> dict[str, Any]:
@@ -207,15 +219,16 @@ def _recall_statistics(folder: Path, description: Mapping[str, Any]) -> Statisti
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         statistics = Statistics(**{key: tuple(value) for key, value in known["statistics"].items()})
-    except (OSError, ValueError, KeyError) as error:
+        tables = {name: type(value)(known[name]) for name, value in description.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(path, "no description of the run", "that of the checkpoint beside it") from error
     expected = "the settings of the run in the folder, or a folder of its own for each run"
     for table, value in description.items():
         if isinstance(value, dict):
             for name, entry in value.items():
-                if name not in _FREE and known[table].get(name) != entry:
-                    raise ConfigError(name, f"{entry}, but {path} has {known[table].get(name)}", expected)
-        elif known[table] != value:
+                if name not in _FREE and tables[table].get(name) != entry:
+                    raise ConfigError(name, f"{entry}, but {path} has {tables[table].get(name)}", expected)
+        elif tables[table] != value:
             raise ConfigError(table, f"others than {path} has", expected)
     return statistics
 

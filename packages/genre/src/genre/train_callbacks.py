@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from audio_io.atomic import atomic_path, write_text
+from audio_io.errors import ConfigError
 from audio_io.figures import PALETTE, new_figure
 from audio_io.progress import Progress
 from genre import checkpoint as checkpoints
@@ -141,6 +142,10 @@ class Keeper(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write down the epoch, keep the network if it is the best, and keep the state."""
         measured = trainer.callback_metrics
+        if not all(value.isfinite().all() for value in pl_module.state_dict().values()):
+            # What is on disk stays: the state after the epoch before.
+            found = f"{self.config.lr}, with which weights became NaN or infinite"
+            raise ConfigError("lr", found, "a lower learning rate")
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
         self.history.append(

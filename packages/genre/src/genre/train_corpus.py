@@ -12,7 +12,7 @@ from genre.layouts import Corpus, Track
 from genre.model import build_network
 from genre.run_config import RunConfig, Settings
 from genre.stem_cache import StemCache
-from genre.train import FitResult, fit
+from genre.train import FitResult, check_labels, fit
 from genre.train_callbacks import CHECKPOINT, LOG, Log
 
 
@@ -44,6 +44,7 @@ def train_corpus(
         UserError: As `genre.stem_cache.StemCache.fill` and `genre.train.fit` do.
     """
     run = RunConfig() if run is None else run
+    check_labels(corpus.labels)
     log = Log(Path(out) / LOG)
     log.path.parent.mkdir(parents=True, exist_ok=True)
     for problem in corpus.problems:

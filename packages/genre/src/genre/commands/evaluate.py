@@ -23,7 +23,8 @@ random only. In each fold some of the training tracks (--test-size) choose the e
 so the tested tracks choose nothing. The same command goes on with an evaluation that was interrupted.
 
 With --checkpoint a finished network is scored on DATA, and nothing is trained; of the settings only those of
-[separation] can be other than in its training. In the folder:
+[separation] can be other than in its training. Tracks that the network was trained on, or that chose its
+epoch and temperature, are refused. In the folder:
   index.html       the report; report.json and the figures beside it
   evaluation.json  everything that was measured
   predictions.csv  the answer to each track"""
@@ -63,7 +64,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--include-training",
         action="store_true",
-        help="with --checkpoint: also score tracks that the network was trained on",
+        help="with --checkpoint: also score tracks that had a part in its training",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument(

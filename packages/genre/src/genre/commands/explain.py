@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from genre import checkpoint as checkpoints
     from genre.explain.track import Explainer
     from genre.explain.write import write_report
-    from genre.predict import Predictor, find_recordings
+    from genre.predict import Predictor, find_recordings, nothing_usable
 
     checkpoint = checkpoints.load(arguments.model)
     separation = read_settings(arguments, Settings(separation=checkpoint.separation)).separation
@@ -59,12 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     explainer = Explainer(predictor, config)
     recordings = find_recordings(arguments.files)
     report = write_report(explainer, recordings, arguments.output_dir, figures=not arguments.summary)
-    if report.summary is None:
-        raise report.errors[0]
     for entry in report.entries:
         print(f"{entry.path}: {entry.explanation.finding()}")
-    for error in report.errors:
-        print(f"left out: {error}", file=sys.stderr)
+    if len(recordings) > 1:
+        for error in report.errors:
+            print(f"left out: {error}", file=sys.stderr)
+    if report.summary is None:
+        raise nothing_usable(report.errors)
     if len(report.entries) > 1:
         for name, deletion in report.summary.deletions.items():
             print(

@@ -21,8 +21,9 @@ DESCRIPTION = """\
 Probabilities of genres, the mean over windows that overlap and cover the whole recording.
 
 FILE is a recording, a folder of ready-made stems (vocals.wav, drums.wav, bass.wav, other.wav) or a folder
-below which all recordings are taken. Nothing is needed but the checkpoint: it knows how its training tracks
-were separated (--separator and its like override that) and scaled.
+below which all recordings are taken. Those that cannot be used are listed at the end; the exit code is 2 only
+if none can. After Ctrl-C the table has what was predicted until then. Nothing is needed but the checkpoint:
+it knows how its training tracks were separated (--separator and its like override that) and scaled.
 
 With --submit, FILE is the folder of a contest; its test tracks are predicted, in the order and the form of
 its sample_submit."""
@@ -42,7 +43,9 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--submit", action="store_true", help="FILE is a contest's folder: predict its test tracks"
     )
-    parser.add_argument("-o", "--output", metavar="CSV", help="table to write (with --submit: submit.csv)")
+    parser.add_argument(
+        "-o", "--output", metavar="CSV", help="table to write (default: none; with --submit: submit.csv)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument(
         "--jobs",
@@ -63,8 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     config = from_arguments(PredictConfig, arguments)
 
     from genre import checkpoint as checkpoints
+    from genre.outputs import check_target
     from genre.predict import Predictor
 
+    if arguments.output:
+        check_target(arguments.output)
     checkpoint = checkpoints.load(arguments.model)
     separation = read_settings(arguments, Settings(separation=checkpoint.separation)).separation
     predictor = Predictor(checkpoint, config, device=arguments.device, separation=separation)
@@ -73,42 +79,49 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _submit(arguments: argparse.Namespace, predictor: "Predictor") -> int:
     from genre.layouts import read_corpus
+    from genre.outputs import check_target
     from genre.submit import submit
 
     corpus = read_corpus(arguments.files[0], "contest")
     target = arguments.output or "submit.csv"
-    problems = submit(predictor, corpus, target, jobs=arguments.jobs)
-    for problem in problems:
+    check_target(target)
+    result = submit(predictor, corpus, target, jobs=arguments.jobs)
+    for problem in result.problems:
         print(f"left as in the example: {problem}", file=sys.stderr)
-    print(f"wrote   {target}, {len(corpus.test) - len(problems)} of {len(corpus.test)} test tracks predicted")
+    print(f"wrote   {target}, {result.predicted} of {result.rows} rows predicted")
     return 0
 
 
 def _predict(arguments: argparse.Namespace, predictor: "Predictor") -> int:
     from audio_io.errors import AudioError
     from audio_io.progress import Progress
-    from genre.predict import find_recordings, predict_all
+    from genre.predict import find_recordings, nothing_usable, predict_all
 
     recordings = find_recordings(arguments.files)
     predictions: list[tuple[Path, Prediction]] = []
     errors: list[AudioError] = []
-    with Progress("predict", len(recordings), "recordings") as progress:
-        for path, outcome in predict_all(predictor, recordings):
-            progress.advance(1)
-            if isinstance(outcome, AudioError):
-                errors.append(outcome)
-                continue
-            predictions.append((path, outcome))
-            best = outcome.probabilities.argsort()[::-1][:3]
-            shown = ", ".join(f"{outcome.labels[i]} {outcome.probabilities[i]:.3f}" for i in best)
-            print(f"{path}: {shown} ({len(outcome.starts)} windows)")
-    if arguments.output and predictions:
-        _write_table(arguments.output, predictions)
-        print(f"wrote   {arguments.output}")
-    if errors and not predictions:
-        raise errors[0]
-    for error in errors:
-        print(f"left out: {error}", file=sys.stderr)
+    try:
+        with Progress("predict", len(recordings), "recordings") as progress:
+            for path, outcome in predict_all(predictor, recordings):
+                progress.advance(1)
+                if isinstance(outcome, AudioError):
+                    errors.append(outcome)
+                    continue
+                predictions.append((path, outcome))
+                best = outcome.probabilities.argsort()[::-1][:3]
+                shown = ", ".join(f"{outcome.labels[i]} {outcome.probabilities[i]:.3f}" for i in best)
+                count = len(outcome.starts)
+                print(f"{path}: {shown} ({count} window{'s' if count > 1 else ''})")
+    finally:
+        # Also what was predicted before Ctrl-C: it may be the work of hours.
+        if arguments.output and predictions:
+            _write_table(arguments.output, predictions)
+            print(f"wrote   {arguments.output}, {len(predictions)} of {len(recordings)} recordings predicted")
+        if len(recordings) > 1:
+            for error in errors:
+                print(f"left out: {error}", file=sys.stderr)
+    if not predictions:
+        raise nothing_usable(errors)
     return 0
 
 

@@ -11,14 +11,16 @@ from genre.config import SeparationConfig
 from genre.evaluate.calibration import apply_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import track_logits
-from genre.evaluate.result import Evaluation, HeldOut, Split, as_written
-from genre.evaluate.runner import cross_validate
+from genre.evaluate.result import EVALUATION, Evaluation, HeldOut, Split, as_written
+from genre.evaluate.runner import DESCRIPTION, cross_validate
 from genre.folds import folds
 from genre.layouts import Corpus, Track
 from genre.leakage import find_leakage
 from genre.model import build_network
+from genre.outputs import claim_folder
 from genre.run_config import PredictConfig, Settings
 from genre.stem_cache import StemCache
+from genre.train import check_labels
 
 _NAMED = 5  # tracks in a sentence
 
@@ -47,6 +49,8 @@ def evaluate_corpus(
     Raises:
         UserError: As `genre.stem_cache.StemCache.fill` and `genre.evaluate.runner.cross_validate` do.
     """
+    check_labels(corpus.labels)
+    claim_folder(out, "genre evaluate", DESCRIPTION)
     # Hours of separation shall not end at weights or artists that are missing.
     if settings.train.weights != "none":
         build_network(settings.train, len(corpus.labels))
@@ -74,8 +78,8 @@ def evaluate_checkpoint(
 ) -> Evaluation:
     """Score one finished network on a labelled corpus; nothing is trained.
 
-    The tracks that chose its epoch and temperature are not in the checkpoint, so they are not refused; on
-    them the scores are a little too good.
+    Tracks that it was trained on are refused, and those that chose its epoch and temperature: on them the
+    scores are too good. They are known by their ids, so the corpus has to be the folder of the training.
 
     Args:
         path: The checkpoint.
@@ -83,26 +87,33 @@ def evaluate_checkpoint(
         out: Folder in which `evaluation.json` and `predictions.csv` are written.
         separation: How recordings become stems, if not as in training.
         windows: How the windows of a track are voted over.
-        include_training: Whether to take tracks that the network was trained on.
+        include_training: Whether to take tracks that the network was trained on, or that chose its epoch.
         device: See `audio_io.cli.pick_device`.
         jobs: Processes that separate side by side.
 
     Raises:
-        ConfigError: If tracks were in the training, or have genres that the network does not know.
+        ConfigError: If tracks were in the training, or have genres that the network does not know, or the
+            folder holds something else.
         UserError: If the checkpoint or the corpus cannot be used.
     """
     checkpoint = checkpoints.load(path)
     if unknown := [label for label in corpus.labels if label not in checkpoint.labels]:
         raise ConfigError("labels", _named(unknown), f"those of {path}: {', '.join(checkpoint.labels)}")
-    trained = set(checkpoint.training)
-    heard = [track.id for track in corpus.tracks if track.id in trained]
-    if heard and not include_training:
-        expected = "tracks that it has not heard, or --include-training"
-        raise ConfigError("tracks", f"{len(heard)} that {path} was trained on ({_named(heard)})", expected)
+    heard = []
+    for ids, had_which_part in (
+        (checkpoint.training, "was trained on"),
+        (checkpoint.validation, "was chosen and calibrated with"),
+    ):
+        known = [track.id for track in corpus.tracks if track.id in set(ids)]
+        if known and not include_training:
+            expected = "tracks that had no part in its training, or --include-training"
+            found = f"{len(known)} that {path} {had_which_part} ({_named(known)})"
+            raise ConfigError("tracks", found, expected)
+        if known:
+            heard.append(f"{len(known)} tracks are among those that the network {had_which_part}")
+    claim_folder(out, "genre evaluate --checkpoint", EVALUATION, but_not=(DESCRIPTION,))
     cache = StemCache(separation or checkpoint.separation, checkpoint.features)
     tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
-    if heard:
-        problems = (f"{len(heard)} tracks are among those that the network was trained on", *problems)
     logits = track_logits(checkpoint, tracks, cache, config=windows, device=device)
 
     def shares(temperature: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -117,7 +128,7 @@ def evaluate_checkpoint(
         calibrated=shares(checkpoint.temperature),
     )
     tables = {name: asdict(getattr(checkpoint, name)) for name in ("features", "separation", "train")}
-    evaluation = Evaluation(checkpoint.labels, {split.by: split}, tables, None, problems)
+    evaluation = Evaluation(checkpoint.labels, {split.by: split}, tables, None, (*heard, *problems))
     evaluation.write(out)
     return evaluation
 

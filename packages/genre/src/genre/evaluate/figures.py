@@ -58,7 +58,8 @@ def plot_genres(target: Path, evaluations: Mapping[str, Evaluation]) -> None:
         axes.set_xticks(range(len(labels)), labels, parse_math=False)
         axes.set(title="F1 of each genre", ylim=(0, 1.02))
         axes.grid(visible=False, axis="x")
-        figure.legend(loc="outside lower center", ncols=3)
+        for text in figure.legend(loc="outside lower center", ncols=3).get_texts():
+            text.set_parse_math(False)
 
 
 def plot_confusion(target: Path, split: Split) -> None:

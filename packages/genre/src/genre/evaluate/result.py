@@ -90,7 +90,7 @@ class Split:
         calibrated: Likewise at the temperature of each network.
         runs: The networks.
         folds: Into how many the corpus was split; fewer may have been tested.
-        copies: Pairs of duplicates that the folds put on both sides; None if none were looked for.
+        copies: Pairs of duplicates that the tested folds put on both sides; None if none were looked for.
         known_artists: Share of the tracks whose artist is in the other folds; None if no artist is known.
     """
 

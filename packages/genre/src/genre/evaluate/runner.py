@@ -197,7 +197,8 @@ def _assemble(
     tested: Sequence[_Fold],
     leakage: Leakage | None,
 ) -> Split:
-    both_sides = torn(parts, tracks, Leakage((), (), 0) if leakage is None else leakage)
+    tested_parts = parts[: len(tested)]
+    both_sides = torn(tested_parts, tracks, Leakage((), (), 0) if leakage is None else leakage)
     return Split(
         by=by,
         labels=labels,
@@ -251,9 +252,9 @@ def _claim(path: Path, description: Mapping[str, Any]) -> None:
         write_json(path, description)
         return
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileError(path, "no JSON", "the description of an evaluation") from error
+        known = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise FileError(path, "something else", "the description of an evaluation") from error
     expected = "what the evaluation in the folder has, or a folder of its own for each evaluation"
     for name, value in description.items():
         earlier = known.get(name)

@@ -35,7 +35,10 @@ def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
     if points <= 0:
         return f"{text}; knowing the artists did not help here."
     found = compare(random.is_right, artist.is_right)
-    cause = "thanks to artists that the network has heard" if found.p_value < _CHANCE else "perhaps by chance"
+    known = "artists and duplicates" if random.copies else "artists"
+    cause = (
+        f"thanks to {known} that the network has heard" if found.p_value < _CHANCE else "perhaps by chance"
+    )
     return f"{text}, {points:.1f} points more, {cause} ({_counts(found, 'random folds', 'folds by artist')})."
 
 

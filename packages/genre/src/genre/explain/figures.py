@@ -12,6 +12,7 @@ from torch import Tensor
 from audio_io.figures import PALETTE, new_figure
 from audio_io.mel import hz_to_mel
 from genre.config import STEMS, FeatureConfig
+from genre.eda_page import all_scripts
 from genre.explain.summary import Summary
 from genre.explain.track import Explanation
 from genre.features import FLOOR_DB, mel_power, to_decibels
@@ -91,7 +92,7 @@ def draw_track(
     limit = max(float(shown.abs().max()), 1e-12)
     step = -(-frames // _MOST_COLUMNS)
     extent = (0.0, seconds, 0.0, float(features.n_mels))
-    with new_figure(target, width=11.0, height=6.6) as figure:
+    with all_scripts(), new_figure(target, width=11.0, height=6.6) as figure:
         grid = figure.add_gridspec(len(STEMS), 2, width_ratios=(5, 1.2))
         axes: list[Axes] = []
         for row, stem in enumerate(STEMS):
@@ -115,7 +116,8 @@ def draw_track(
         _draw_bars(bars, explanation)
         if explanation.maps:
             bar = figure.colorbar(overlay, ax=axes, location="bottom", aspect=60, pad=0.01)
-            bar.set_label(f"nats per second and mel band: for {explanation.label} above 0, against it below")
+            label = f"nats per second and mel band: for {explanation.label} above 0, against it below"
+            bar.set_label(label, parse_math=False)
     place = axes[0].get_position()
     return TimeAxis(float(place.x0), float(place.x1), seconds)
 
@@ -124,7 +126,7 @@ def draw_summary(target: Path, summary: Summary) -> None:
     """Draw the mean Shapley value of each stem for each genre."""
     values = summary.log_odds
     limit = max(float(np.abs(values).max()), 1e-9)
-    with new_figure(target, width=6.5, height=1.3 + 0.36 * len(values)) as figure:
+    with all_scripts(), new_figure(target, width=6.5, height=1.3 + 0.36 * len(values)) as figure:
         axes = figure.add_subplot()
         axes.grid(visible=False)
         image = axes.imshow(values, cmap=_diverging(), vmin=-limit, vmax=limit, aspect="auto")

@@ -18,9 +18,11 @@ from genre.explain.report import Entry, Report, as_json
 from genre.explain.summary import summarise
 from genre.explain.track import Explainer
 from genre.layouts import track_of
+from genre.outputs import claim_folder
 
 EMBED_SECONDS = 600.0  # of sound in one page; about 5 MB
-SUMMARY_FIGURE = "summary.png"
+SUMMARY_FIGURE, NUMBERS = "summary.png", "explain.json"
+_SOUND_RATE = 22050  # MP3 knows few
 
 
 def write_report(
@@ -38,10 +40,10 @@ def write_report(
 
     Raises:
         WeightsNotFoundError: If Demucs is needed and its weights cannot be had.
+        FileError: If the folder holds what another command has written.
         OSError: If a file cannot be written; it carries its name.
     """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    place = claim_folder(folder, "genre explain", NUMBERS)
     entries: list[Entry] = []
     errors: list[AudioError] = []
     interrupted: KeyboardInterrupt | None = None
@@ -59,7 +61,7 @@ def write_report(
     report = Report(tuple(entries), tuple(errors), summary, place / "index.html")
     if summary is not None:
         draw_summary(place / SUMMARY_FIGURE, summary)
-        write_json(place / "explain.json", as_json(report, explainer))
+        write_json(place / NUMBERS, as_json(report, explainer))
         write_page(report, place / SUMMARY_FIGURE, explainer.config)
     if interrupted is not None:
         raise interrupted
@@ -108,5 +110,5 @@ def _sound(stems: Tensor, sample_rate: int) -> str:
     mixture = mixture / mixture.abs().max().clamp(min=1)  # MP3 is cut off at full scale
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mixture.mp3"
-        audio_io.save(file, mixture, sample_rate)
+        audio_io.save(file, audio_io.resample(mixture, sample_rate, _SOUND_RATE), _SOUND_RATE)
         return "data:audio/mpeg;base64," + base64.b64encode(file.read_bytes()).decode("ascii")

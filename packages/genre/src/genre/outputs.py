@@ -1,0 +1,67 @@
+"""Folders and files to write to, checked before the work and not after it."""
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from audio_io.errors import FileError
+
+# The file by which a folder with an `index.html` is known, and whose it is.
+_MARKS = {
+    "cross_validation.json": "genre evaluate",
+    "evaluation.json": "genre evaluate --checkpoint",
+    "explain.json": "genre explain",
+}
+
+
+def claim_folder(folder: str | Path, command: str, own: str, *, but_not: Sequence[str] = ()) -> Path:
+    """Make a folder, unless it holds what another command has written: its page would be lost.
+
+    Args:
+        folder: Where to write.
+        command: Who wants it.
+        own: The file by which a folder of the command is known.
+        but_not: Files that a folder of the command does not have beside it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileError: If it is another command's.
+        OSError: If it cannot be written to; it carries its name.
+    """
+    place = Path(folder)
+    present = [mark for mark in _MARKS if (place / mark).is_file()]
+    foreign = [mark for mark in present if mark in but_not or own not in present]
+    if foreign:
+        raise FileError(place, f"{foreign[0]} of {_MARKS[foreign[0]]}", f"a folder of its own for {command}")
+    place.mkdir(parents=True, exist_ok=True)
+    _check_writable(place, place)
+    return place
+
+
+def check_target(path: str | Path) -> None:
+    """Whether a file can be written, as far as that can be known before.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileError: If it is a folder.
+        OSError: If its folder cannot be written to; it carries the name of the file.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise FileError(target, "a folder", "a file to write, or none")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _check_writable(target.parent, target)
+
+
+def _check_writable(folder: Path, named: Path) -> None:
+    probe = folder / f".{secrets.token_hex(8)}.tmp"
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        probe.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(named)) from error
