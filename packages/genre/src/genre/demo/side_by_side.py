@@ -103,8 +103,9 @@ def _reason(task: Task, code: int, receiver: Connection) -> str:
 
 def _run(task: Task, sender: Connection) -> None:
     """What the process does."""
-    # In a session of its own it gets Ctrl-C from its parent, once.
-    os.setsid()
+    # In a session of its own it gets Ctrl-C from its parent, once. Windows has none.
+    if sys.platform != "win32":
+        os.setsid()
     task.folder.mkdir(parents=True, exist_ok=True)
     with (task.folder / OUTPUT).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
