@@ -283,6 +283,10 @@ def test_the_command_evaluates_a_corpus_and_a_network(songs, tmp_path, capsys):
     assert f"tracks: found {len(checkpoint.training)} that" in said
     assert checkpoint.training[0] in said
     # Those that chose the epoch and the temperature are no better.
+    checkpoints.save(model, replace(checkpoint, training=(), validation=()))
+    assert main(command) == 0
+    assert "does not say which tracks chose its epoch" in Evaluation.read(tmp_path / "one").problems[0]
+    capsys.readouterr()
     checkpoints.save(model, replace(checkpoint, training=()))
     assert main(command) == 2
     said = capsys.readouterr().err

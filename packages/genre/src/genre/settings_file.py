@@ -23,11 +23,17 @@ TABLES: Mapping[str, type] = {
 }
 
 
-def add_settings(parser: argparse.ArgumentParser, *tables: str) -> None:
-    """Add `--config` and an option for each field of tables of `Settings`, all of them by default."""
+def add_settings(parser: argparse.ArgumentParser, *tables: str, note: str = "") -> None:
+    """Add `--config` and an option for each field of tables of `Settings`, all of them by default.
+
+    Args:
+        parser: Of the command.
+        tables: Names of the tables.
+        note: What the help says about all of them.
+    """
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings; options come before it")
     for table in tables or TABLES:
-        add_arguments(parser, TABLES[table], title=f"settings of [{table}]")
+        add_arguments(parser, TABLES[table], title=f"settings of [{table}]{note}")
         # None marks what was not given, so that a default does not hide the file's value.
         parser.set_defaults(**dict.fromkeys(field.name for field in dataclasses.fields(TABLES[table])))
 

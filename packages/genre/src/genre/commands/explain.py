@@ -39,7 +39,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add_arguments(parser, ExplainConfig, title="attribution")
     add_arguments(parser, PredictConfig, title="windows")
-    add_settings(parser, "separation")
+    add_settings(parser, "separation", note=" (what is not given is as in training, whatever the default)")
     parser.set_defaults(command=run)
 
 

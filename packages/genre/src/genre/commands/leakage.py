@@ -45,12 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
     from genre.folds import folds, read_artists
     from genre.layouts import read_corpus
     from genre.leakage import find_leakage, torn, write_leakage
+    from genre.outputs import check_target
 
     corpus = read_corpus(arguments.data, arguments.layout)
     if arguments.artists:
         corpus = read_artists(arguments.artists, corpus)
     if arguments.folds < 2:
         raise ConfigError("folds", arguments.folds, "at least 2")
+    check_target(arguments.output)
     leakage = find_leakage(corpus)
     for sentence in leakage.problems:
         print(f"left out: {sentence}")

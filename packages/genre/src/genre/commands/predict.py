@@ -55,7 +55,7 @@ def add_command(commands: Commands) -> None:
         help="processes that separate for --submit (default: 1)",
     )
     add_arguments(parser, PredictConfig, title="windows")
-    add_settings(parser, "separation")
+    add_settings(parser, "separation", note=" (what is not given is as in training, whatever the default)")
     parser.set_defaults(command=run)
 
 

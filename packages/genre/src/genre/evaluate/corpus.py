@@ -111,6 +111,8 @@ def evaluate_checkpoint(
             raise ConfigError("tracks", found, expected)
         if known:
             heard.append(f"{len(known)} tracks are among those that the network {had_which_part}")
+    if not checkpoint.validation:
+        heard.append(f"{path} does not say which tracks chose its epoch; on those the scores are too good")
     claim_folder(out, "genre evaluate --checkpoint", EVALUATION, but_not=(DESCRIPTION,))
     cache = StemCache(separation or checkpoint.separation, checkpoint.features)
     tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)

@@ -26,7 +26,9 @@ def plot_accuracy(target: Path, evaluations: Mapping[str, Evaluation]) -> None:
         for place, (_, split) in enumerate(rows):
             scores, colour = split.scores, _COLOURS.get(split.by, PALETTE[2])
             folds = [entry.accuracy for entry in split.fold_scores.values()]
-            axes.plot(folds, np.full(len(folds), place + 0.22), ".", color=colour, alpha=0.5, markersize=5)
+            if len(folds) > 1:
+                places = np.full(len(folds), place + 0.22)
+                axes.plot(folds, places, ".", color=colour, alpha=0.5, markersize=5)
             axes.plot(scores.interval, (place, place), color=colour, linewidth=2)
             axes.plot(scores.accuracy, place, "o", color=colour)
             axes.annotate(

@@ -56,6 +56,11 @@ _TERMS = (
     ("NLL", "mean negative log-likelihood in nats; log of the number of genres is chance"),
     ("Brier", "mean squared distance of the probabilities from the truth, 0 to 2"),
     ("ECE", "expected calibration error, 15 bins: how far confidence is from accuracy"),
+    (
+        "95 % and p",
+        "intervals and McNemar's test take the tracks for independent; those of an artist are not, so the "
+        "former are rather too narrow and the latter too small",
+    ),
     ("0.2 → 0.1", "before and after the temperature, which validation tracks of each training chose"),
 )
 
