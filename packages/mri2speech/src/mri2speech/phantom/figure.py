@@ -1,4 +1,4 @@
-"""A picture of the phantom: three vowels with their area functions, and an utterance with its formants."""
+"""A picture of the phantom: three vowels with their walls and area functions, and an utterance."""
 
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from audio_io.figures import PALETTE, new_figure
 from mri2speech.phantom.anatomy import Speaker
 from mri2speech.phantom.corpus import Utterance, utterance
 from mri2speech.phantom.gestures import sustained
+from mri2speech.phantom.outline import trace
+from mri2speech.phantom.phones import PHONES
+from mri2speech.phantom.render import Painter
 from mri2speech.phantom.scene import Region
 
 _VOWELS = ("i", "ɑ", "u")
@@ -23,20 +26,24 @@ def draw(path: str | Path, speaker: Speaker, example: Utterance) -> None:
         speaker: Who says the vowels.
         example: The utterance below them.
     """
-    with new_figure(path, width=11.0, height=8.5) as figure:
-        rows = figure.add_gridspec(3, 3, height_ratios=(1.5, 0.8, 1.2))
+    with new_figure(path, width=7.4, height=6.6) as figure:
+        painter = Painter(speaker)
+        rows = figure.add_gridspec(3, 3, height_ratios=(1.7, 0.7, 1.1))
         for column, vowel in enumerate(_VOWELS):
             made = utterance(sustained(vowel, speaker, 0.3))
             frame = len(made.frames) // 2
             axes = figure.add_subplot(rows[0, column])
             axes.imshow(made.frames[frame], cmap="gray", vmin=0, vmax=255)
+            outline = trace(speaker, made.articulators[frame], groove=PHONES[vowel].groove)
+            for wall, colour in ((outline.outer, PALETTE[0]), (outline.inner, PALETTE[1])):
+                axes.plot(*painter.pixels(wall[0]).T, color=colour, linewidth=0.9)
             f1, f2 = made.formants[frame, :2]
-            axes.set_title(f"/{vowel}/: F1 {f1:.0f} Hz, F2 {f2:.0f} Hz")
+            axes.set_title(f"/{vowel}/: F1 {f1:.0f} Hz, F2 {f2:.0f} Hz", fontsize=10)
             axes.set_axis_off()
             axes = figure.add_subplot(rows[1, column])
             ends = np.concatenate([[0.0], np.cumsum(made.lengths[frame])])
             axes.stairs(made.area[frame], ends, color=PALETTE[0], fill=True, alpha=0.6)
-            axes.set(xlabel="from the glottis in cm", ylim=(0, 9))
+            axes.set(xlabel="from the glottis in cm", xlim=(0, 20), ylim=(0, 15))
             if column == 0:
                 axes.set_ylabel("area in cm$^2$")
         axes = figure.add_subplot(rows[2, :])
@@ -47,7 +54,8 @@ def draw(path: str | Path, speaker: Speaker, example: Utterance) -> None:
             origin="lower",
             aspect="auto",
             cmap="Greys",
-            vmin=-60,
+            vmin=-30,
+            interpolation="nearest",
             extent=(0, seconds, 0, example.sample_rate / 2),
         )
         times = np.arange(len(example.formants)) / example.fps
