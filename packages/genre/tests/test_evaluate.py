@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from genre.evaluate.result import Evaluation
 from genre.evaluate.runner import cross_validate
 from genre.layouts import Track
 from genre.leakage import Leakage, Pair
+from genre.locks import hold_folder
 from genre.run_config import Settings
 
 LABELS = ("high", "low")
@@ -200,6 +202,29 @@ def test_a_folder_holds_one_evaluation(complete):
         evaluate(folder, config=EvaluateConfig(folds=3))
     with pytest.raises(ConfigError, match="tracks: found others"):
         evaluate(folder, tracks=TRACKS[:-1])
+
+
+def test_two_runs_do_not_share_a_folder(songs, tmp_path, capsys):
+    rest = [*options(tmp_path / "cache"), "--device", "cpu"]
+    with hold_folder(tmp_path / "out"):
+        for name, more in (("train", ()), ("evaluate", ("--folds", "2"))):
+            assert main([name, str(songs), "-o", str(tmp_path / "out"), *more, *rest]) == 2
+            assert "in_use.lock: found the lock of a process at work" in capsys.readouterr().err
+        with pytest.raises(FileError, match="the lock of a process at work"):
+            evaluate(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_in_use_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr("genre.locks.GIVEN_UP_SECONDS", 0.5)
+    with hold_folder(tmp_path):
+        os.utime(tmp_path / "in_use.lock", (0, 0))
+        for _ in range(100):
+            if (tmp_path / "in_use.lock").stat().st_mtime > 0:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("a lock that nobody touches is taken over")
 
 
 def test_a_damaged_result_is_named(complete, tmp_path):

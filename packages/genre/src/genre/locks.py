@@ -10,11 +10,15 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from audio_io.errors import FileError
+
+LOCK = "in_use.lock"  # in a folder of results
 GIVEN_UP_SECONDS = 600.0  # without a touch, after which an owner counts as dead
 
 
@@ -57,6 +61,37 @@ def hold(path: Path) -> Iterator[Lock]:
         yield Lock(path)
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def hold_folder(folder: str | Path) -> Iterator[None]:
+    """Hold a folder of results for the time of the block: two runs in it would mix theirs.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        FileError: If another process holds it.
+        OSError: If it cannot be written to; it carries its name.
+    """
+    path = Path(folder) / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(hold(path))
+        except Busy as error:
+            expected = "one process at a time, or a folder for each; remove the file if there is none"
+            raise FileError(path, "the lock of a process at work", expected) from error
+        is_over = threading.Event()
+
+        def touch() -> None:
+            while not is_over.wait(GIVEN_UP_SECONDS / 10):
+                lock.touch()
+
+        # Nothing else is sure to come by in time: an epoch may take an hour.
+        threading.Thread(target=touch, daemon=True).start()
+        stack.callback(is_over.set)
+        yield
 
 
 def _create(path: Path) -> bool:

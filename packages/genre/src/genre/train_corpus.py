@@ -1,5 +1,6 @@
 """From a corpus to a trained network: stems, split, training, temperature."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from audio_io.errors import ConfigError
 from genre.dataset import Stems, split_tracks
 from genre.evaluate.network import calibrate
 from genre.layouts import Corpus, Track
+from genre.locks import hold_folder
 from genre.model import build_network
 from genre.run_config import RunConfig, Settings
 from genre.stem_cache import StemCache
@@ -41,12 +43,21 @@ def train_corpus(
 
     Raises:
         ConfigError: If the tracks are too few to split, or a setting cannot be used.
+        FileError: If another process is at work in the folder.
         UserError: As `genre.stem_cache.StemCache.fill` and `genre.train.fit` do.
     """
-    run = RunConfig() if run is None else run
     check_labels(corpus.labels)
+    # Where several processes train, they share the folder of the first.
+    with contextlib.nullcontext() if getattr(rank_zero_only, "rank", 0) else hold_folder(out):
+        return _train_corpus(
+            corpus, out, settings, RunConfig() if run is None else run, device=device, jobs=jobs
+        )
+
+
+def _train_corpus(
+    corpus: Corpus, out: str | Path, settings: Settings, run: RunConfig, *, device: str, jobs: int
+) -> FitResult:
     log = Log(Path(out) / LOG)
-    log.path.parent.mkdir(parents=True, exist_ok=True)
     for problem in corpus.problems:
         log.say(f"note: {problem}")
     if settings.train.weights != "none" and not (run.resume and (log.path.parent / CHECKPOINT).is_file()):

@@ -25,6 +25,7 @@ from genre.evaluate.result import Evaluation, HeldOut, Run, Split, as_written
 from genre.folds import Fold, folds
 from genre.layouts import Track
 from genre.leakage import Leakage, torn
+from genre.locks import hold_folder
 from genre.run_config import Settings
 from genre.train import fit
 from genre.train_callbacks import CHECKPOINT, LOG, Log, best_epoch
@@ -65,10 +66,29 @@ def cross_validate(
     Raises:
         ConfigError: If the corpus is too small for the folds, a setting cannot be used, or the folder has an
             evaluation of other tracks or settings.
+        FileError: If another process is at work in the folder.
         UserError: As `genre.train.fit` does.
         KeyboardInterrupt: After Ctrl-C, once the state is kept.
     """
-    root = Path(out)
+    with hold_folder(out):
+        return _cross_validate(
+            tracks, labels, stems, Path(out), settings, config,
+            device=device, leakage=leakage, problems=problems,
+        )  # fmt: skip
+
+
+def _cross_validate(
+    tracks: Sequence[Track],
+    labels: Sequence[str],
+    stems: Stems,
+    root: Path,
+    settings: Settings,
+    config: EvaluateConfig,
+    *,
+    device: str,
+    leakage: Leakage | None,
+    problems: Sequence[str],
+) -> Evaluation:
     together = leakage.together if leakage else []
     seed = settings.train.seed
     plans = {
