@@ -83,7 +83,6 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """`mri2speech vocoder train`."""
     settings = from_arguments(TrainConfig, arguments)
-    data = _data(arguments)
     device = cli.pick_device(arguments.device)
     from mri2speech.vocoder.train import train as run
 
@@ -91,7 +90,7 @@ def train(arguments: argparse.Namespace) -> int:
     with start as path:
         file = arguments.config or (path and path.with_name(CONFIG_NAME))
         config = VocoderConfig() if file is None else VocoderConfig.load(file)
-        target = run(config, settings, data, arguments.output_dir, start=path, device=device)
+        target = run(config, settings, _data(arguments), arguments.output_dir, start=path, device=device)
     print(f"wrote {target}, {target.with_name('curves.png')}")
     return 0
 
