@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,18 +214,6 @@ def test_two_runs_do_not_share_a_folder(songs, tmp_path, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_folder_in_use_is_touched(tmp_path, monkeypatch):
-    monkeypatch.setattr("genre.locks.GIVEN_UP_SECONDS", 0.5)
-    with hold_folder(tmp_path):
-        os.utime(tmp_path / "in_use.lock", (0, 0))
-        for _ in range(100):
-            if (tmp_path / "in_use.lock").stat().st_mtime > 0:
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail("a lock that nobody touches is taken over")
-
-
 def test_a_damaged_result_is_named(complete, tmp_path):
     shutil.copytree(complete[0], tmp_path / "damaged")
     path = runs_of(tmp_path / "damaged")[0] / "test.json"
@@ -287,8 +274,9 @@ def test_the_command_evaluates_a_corpus_and_a_network(songs, tmp_path, capsys):
     out, cache, device = tmp_path / "out", tmp_path / "cache", ["--device", "cpu"]
     command = ["evaluate", str(songs), "-o", str(out), "--folds", "2", "--by", "artist", *device]
     assert main([*command, *options(cache)]) == 0
-    said = capsys.readouterr().out
-    assert "9 tracks by artists that the network had not heard" in said
+    said = capsys.readouterr()
+    assert "broken.wav: found" in said.err
+    assert "9 tracks by artists that the network had not heard" in said.out
     page = (out / "index.html").read_text()
     assert "low__t1 = low__copy: the same samples" in page
     assert "broken.wav: found" in page
@@ -349,6 +337,26 @@ def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monke
     said = capsys.readouterr()
     assert "note: not every track has an artist" in said.out
     assert "folds: found 7, and 'high' has 4 independent tracks" in said.err
+
+
+def test_a_genre_none_of_whose_tracks_can_be_used_is_no_success(songs, tmp_path, capsys):
+    corpus = tmp_path / "songs"
+    for label in LABELS:
+        shutil.copytree(songs / label, corpus / label)
+    for file in (corpus / "low").glob("*/drums.wav"):
+        file.write_bytes(b"")
+    command = [str(corpus), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
+    for name, more in (("train", ()), ("evaluate", ("--folds", "2"))):
+        assert main([name, *command, *more]) == 2
+        assert "tracks: found none of 'low' to learn from" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
+    for name, more in (("train", ()), ("evaluate", ("--folds", "2"))):
+        command = [name, str(songs), "-o", str(tmp_path / name), *options(tmp_path / "cache"), *more]
+        assert main([*command, "--device", "cuda:99"]) == 2
+        assert "device: found 'cuda:99'" in capsys.readouterr().err
 
 
 def test_one_genre_is_refused_before_any_work(songs, tmp_path, capsys, monkeypatch):

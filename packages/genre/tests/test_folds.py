@@ -100,6 +100,20 @@ def test_a_table_of_artists_names_tracks_by_path_or_name(tmp_path):
         read_artists(table, gtzan(tmp_path))
 
 
+def test_a_name_that_two_tracks_have_tells_nobody_s_artist(tmp_path):
+    corpus = Corpus(
+        tmp_path, tuple(Track(g, tmp_path / g / "01.wav", g) for g in ("blues", "jazz")), ("blues", "jazz")
+    )
+    table = tmp_path / "artists.csv"
+    table.write_text("path,artist\n01,Hooker\njazz/01.wav,Evans\n")
+    assert [track.artist for track in read_artists(table, corpus).tracks] == [None, "Evans"]
+
+
+def test_any_seed_gives_folds():
+    parts = [folds(tracks_of(), 2, "random", seed) for seed in (1, 2**32 + 1, -1)]
+    assert np.array_equal(parts[0][0][1], parts[1][0][1])
+
+
 def test_the_fault_filtered_parts_of_gtzan_share_no_track(tmp_path):
     parts = gtzan_fault_filtered(gtzan(tmp_path))
     names = [{track.path.stem for track in part.tracks} for part in parts]

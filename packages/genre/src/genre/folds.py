@@ -9,7 +9,8 @@ For GTZAN two lists help. Its artists, which its files do not name, come from a 
 fault-filtered lists that torchaudio carries (`gtzan_fault_filtered`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -62,7 +63,9 @@ def folds(
             raise ConfigError("folds", f"{k}, and {label!r} has {count}", "at most that many")
     alone = len(set(groups)) == len(tracks)
     # Groups of one need no groups, and scikit-learn stratifies exactly then.
-    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(k, shuffle=True, random_state=seed)
+    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(
+        k, shuffle=True, random_state=seed % 2**32
+    )
     return list(splitter.split(np.arange(len(tracks)), labels, None if alone else groups))
 
 
@@ -85,8 +88,12 @@ def read_artists(path: str | Path, corpus: Corpus) -> Corpus:
             continue
         if found.setdefault(name, artist) != artist:
             raise LabelError(table, f"two artists of {name} (line {row.line})", "one artist for each track")
-    tracks = tuple(replace(t, artist=_look_up(found, t, corpus.root) or t.artist) for t in corpus.tracks)
-    if not any(_look_up(found, track, corpus.root) for track in corpus.tracks):
+    names = Counter(name for track in corpus.tracks for name in {track.path.name, track.path.stem})
+    artists = [_look_up(found, track, corpus.root, names) for track in corpus.tracks]
+    tracks = tuple(
+        replace(t, artist=artist or t.artist) for t, artist in zip(corpus.tracks, artists, strict=True)
+    )
+    if not any(artists):
         raise LabelError(table, f"no track of {corpus.root}", "paths or names of its files")
     return replace(corpus, tracks=tracks)
 
@@ -140,9 +147,9 @@ def _groups(tracks: Sequence[Track], by: str, together: Iterable[tuple[str, str]
     return groups
 
 
-def _look_up(found: dict[str, str], track: Track, root: Path) -> str | None:
+def _look_up(found: dict[str, str], track: Track, root: Path, count: Mapping[str, int]) -> str | None:
     path = track.path
-    names = [path.name, path.stem]
+    names = [name for name in (path.name, path.stem) if count[name] == 1]
     if path.is_relative_to(root):
         names.insert(0, path.relative_to(root).as_posix())
     return next((found[name] for name in names if name in found), None)

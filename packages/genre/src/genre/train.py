@@ -197,6 +197,17 @@ def check_labels(labels: Sequence[str]) -> None:
         raise ConfigError("labels", f"one genre, {', '.join(labels)}", "at least two to tell apart")
 
 
+def check_learnable(training: Sequence[Track], labels: Sequence[str]) -> None:
+    """Refuse to train on tracks that lack a genre: scores of the others would look better than they are.
+
+    Raises:
+        ConfigError: If a genre has no track.
+    """
+    learnt = {track.label for track in training}
+    if missing := [label for label in labels if label not in learnt]:
+        raise ConfigError("tracks", f"none of {missing[0]!r} to learn from", "at least two of each genre")
+
+
 def _describe(
     settings: Settings, training: Sequence[Track], validation: Sequence[Track], labels: Sequence[str]
 ) -> dict[str, Any]:

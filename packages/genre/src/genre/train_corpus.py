@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from audio_io.cli import pick_device
 from audio_io.errors import ConfigError
 from genre.dataset import Stems, split_tracks
 from genre.evaluate.network import calibrate
@@ -14,7 +15,7 @@ from genre.locks import hold_folder
 from genre.model import build_network
 from genre.run_config import RunConfig, Settings
 from genre.stem_cache import StemCache
-from genre.train import FitResult, check_labels, fit
+from genre.train import FitResult, check_labels, check_learnable, fit
 from genre.train_callbacks import CHECKPOINT, LOG, Log
 
 
@@ -47,6 +48,7 @@ def train_corpus(
         UserError: As `genre.stem_cache.StemCache.fill` and `genre.train.fit` do.
     """
     check_labels(corpus.labels)
+    pick_device(device)
     # Where several processes train, they share the folder of the first.
     with contextlib.nullcontext() if getattr(rank_zero_only, "rank", 0) else hold_folder(out):
         return _train_corpus(
@@ -73,9 +75,7 @@ def _train_corpus(
         raise ConfigError("split", "tracks without artist", "a column artist in tracks.csv, or split random")
     share, seed = settings.train.test_size, settings.train.seed
     training, validation = split_tracks(summary.ready, share, seed, by_artist=by_artist)
-    learnt = {track.label for track in training}
-    if missing := [label for label in corpus.labels if label not in learnt]:
-        raise ConfigError("tracks", f"none of {missing[0]!r} to learn from", "at least two of each genre")
+    check_learnable(training, corpus.labels)
     log.say(
         f"{len(training)} tracks to learn from, {len(validation)} for validation, {len(corpus.labels)} genres"
     )

@@ -1,6 +1,7 @@
 """`genre evaluate`: scores that can be believed, as one page."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         name = "mixture" if settings.separation.separator == "none" else "four stems"
         evaluation = _cross_validate(arguments, corpus, settings, folds)
     title = f"Genres of {corpus.root.resolve().name}"
+    for problem in evaluation.problems:
+        print(problem, file=sys.stderr)
     page = write_report({name: evaluation}, arguments.output_dir, title)
     for sentence in (headline(name, evaluation), gap_sentence(name, evaluation)):
         if sentence:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_io.cli import pick_device
 from audio_io.errors import ConfigError
 from genre import checkpoint as checkpoints
 from genre.config import SeparationConfig
@@ -50,6 +51,7 @@ def evaluate_corpus(
         UserError: As `genre.stem_cache.StemCache.fill` and `genre.evaluate.runner.cross_validate` do.
     """
     check_labels(corpus.labels)
+    pick_device(device)
     claim_folder(out, "genre evaluate", DESCRIPTION)
     # Hours of separation shall not end at weights or artists that are missing.
     if settings.train.weights != "none":

@@ -27,7 +27,7 @@ from genre.layouts import Track
 from genre.leakage import Leakage, torn
 from genre.locks import hold_folder
 from genre.run_config import Settings
-from genre.train import fit
+from genre.train import check_learnable, fit
 from genre.train_callbacks import CHECKPOINT, LOG, Log, best_epoch
 
 DESCRIPTION, RESULT = "cross_validation.json", "test.json"
@@ -96,6 +96,9 @@ def _cross_validate(
         for by in WAYS
         if by in config.by
     }
+    for parts in plans.values():
+        for training, _ in parts:
+            check_learnable([tracks[int(i)] for i in training], labels)
     _claim(root / DESCRIPTION, _describe(tracks, labels, settings, config, together))
     bench = _Bench(tuple(labels), stems, settings, device)
     log = Log(root / LOG)
