@@ -105,5 +105,5 @@ def test_what_does_not_fit_is_named(corpus, tmp_path):
     split(films.meta, "utterance", unit="windows").save(tmp_path / "split.json")
     with pytest.raises(ConfigError, match=r"split: found .* of windows, expected one of whole utterances"):
         evaluate(corpus / "data", synthesizer, split=tmp_path / "split.json")
-    with pytest.raises(FileError, match="expected truth/<ID>.npz of a phantom"):
+    with pytest.raises(FileError, match=r"expected truth/<ID>.npz of a phantom"):
         evaluate(corpus / "data", synthesizer, truth=tmp_path)

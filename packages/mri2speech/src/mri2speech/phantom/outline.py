@@ -30,6 +30,7 @@ ROOT = (-12.0, -58.0, 13.0)  # centre and radius of the tongue root
 PHARYNX_LINES, POLAR_LINES, FRONT_LINES, LIP_LINES = 13, 12, 10, 3
 SECTIONS = PHARYNX_LINES + POLAR_LINES + FRONT_LINES + LIP_LINES - 1  # tubes between neighbouring lines
 INCISOR_X = 42.0
+FLANK = 3.0  # steepest slope of the tongue across the lines of the grid
 SMOOTHING = 1.5  # mm, of the seams between root, body, tip and floor
 LEAST_AREA = 1e-3  # cm2, of a closure
 
@@ -224,9 +225,13 @@ def _tongue(speaker: Speaker, values: Points, origin: Points, direction: Points)
     for k in range(centres.shape[1]):
         offset = centres[:, None, k] - origin
         along = (offset * direction).sum(-1)
-        square = radii[:, k, None] ** 2 - ((offset**2).sum(-1) - along**2)
-        hit = square > 0
-        reach = np.where(hit, np.maximum(reach, along + np.sqrt(np.where(hit, square, 0))), reach)
+        beside = np.sqrt(np.maximum((offset**2).sum(-1) - along**2, 0))
+        radius = radii[:, k, None]
+        # Where the circle would be steeper than a flank, its tangent goes on: else a line of the grid that
+        # it leaves would fall to the floor of the mouth at once, and a formant with it.
+        touch = radius * FLANK / np.hypot(1, FLANK)
+        circle = np.sqrt(radius**2 - np.minimum(beside, touch) ** 2)
+        reach = np.maximum(reach, along + circle - FLANK * np.maximum(beside - touch, 0))
     return reach
 
 
