@@ -40,6 +40,16 @@ def folder(tmp_path_factory):
     return root
 
 
+def test_samples_whose_power_overflows_are_broken(tmp_path, capsys):
+    song(tmp_path / "blues/good.wav")
+    samples = 1e30 * torch.randn(1, RATE, generator=torch.Generator().manual_seed(0))
+    audio_io.save(tmp_path / "blues/huge.wav", samples, RATE, subtype="FLOAT")
+    (finding,) = survey_corpus(read_corpus(tmp_path)).findings
+    assert re.fullmatch(r"blues/huge.wav: found samples up to [\d.]+e\+30, expected .*", finding.sentence)
+    assert main(["leakage", str(tmp_path), "-o", str(tmp_path / "leakage.json")]) == 0
+    assert "huge.wav: found samples up to" in capsys.readouterr().out
+
+
 def test_every_fault_is_found_and_nothing_else(folder):
     survey = survey_corpus(read_corpus(folder))
     assert survey.counts() == {"blues": 5, "jazz": 5, "rock": 1}

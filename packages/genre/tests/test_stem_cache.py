@@ -133,6 +133,15 @@ def test_other_settings_and_changed_recordings_are_stale(songs, cache):
     assert cache.state(songs[1]) == "ok"  # the recording is gone, its stems are not
 
 
+@pytest.mark.parametrize("source", [None, 5, [5], [{}], [{"name": "a.wav"}]])
+def test_a_recording_described_in_another_way_is_stale(songs, cache, source):
+    track = songs[0]
+    cache.fill([track], device="cpu")
+    meta = {"settings": cache.settings, "source": source}
+    write_archive(cache.path(track), cache.read(track), meta)
+    assert cache.state(track) == "stale"
+
+
 def test_the_files_of_earlier_programs_are_stale(songs, cache):
     track = songs[0]
     path = cache.path(track)
@@ -305,6 +314,12 @@ def test_faults_are_listed_beside_the_stems_until_they_are_mended(songs, cache, 
     (broken.path / "drums.wav").write_bytes(good)
     cache.fill(songs)
     assert not (cache.folder / "quarantine.csv").exists()
+
+
+def test_a_damaged_list_of_faults_stops_nothing(songs, cache):
+    cache.folder.mkdir()
+    (cache.folder / "quarantine.csv").write_bytes(b"\xff\xfe\x00\x80")
+    assert len(cache.fill(songs[:1], device="cpu").ready) == 1
 
 
 def test_no_jobs_are_refused(songs, cache):

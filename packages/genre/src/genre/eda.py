@@ -18,7 +18,7 @@ from audio_io.atomic import write_text
 from audio_io.errors import AudioError
 from audio_io.progress import Progress
 from genre.layouts import MIXTURE, Corpus, Track, stem_file
-from genre.separate import LEAST_SECONDS, ReadyStems
+from genre.separate import LEAST_SECONDS, ReadyStems, check_level
 
 SILENT_DB = -60.0  # peak below which a recording counts as silent
 SHORT_SHARE = 0.5  # of the median duration, below which a recording counts as short
@@ -133,11 +133,11 @@ def load_sound(path: Path) -> tuple[Tensor, int]:
     Shape:
         - waveform: `[C, T]`
     """
-    if not path.is_dir():
-        return audio_io.load(path)
-    mixture = stem_file(path, MIXTURE)
-    if mixture is not None:
-        return audio_io.load(mixture)
+    file = stem_file(path, MIXTURE) if path.is_dir() else path
+    if file is not None:
+        waveform, rate = audio_io.load(file)
+        check_level(file, waveform)
+        return waveform, rate
     vocals = stem_file(path, "vocals")
     rate = audio_io.info(vocals).sample_rate if vocals is not None else 44100
     return ReadyStems(rate)(path).sum(dim=0, keepdim=True), rate

@@ -35,7 +35,8 @@ def read_quarantine(folder: Path) -> tuple[Fault, ...]:
     path = folder / NAME
     if not path.is_file():
         return ()
-    with path.open(encoding="utf-8", newline="") as file:
+    # It is only a report: what somebody else's program has made of it shall stop nobody.
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return tuple(Fault(*(row.get(name) or "" for name in _COLUMNS)) for row in csv.DictReader(file))
 
 

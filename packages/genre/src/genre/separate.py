@@ -304,6 +304,15 @@ def _check(path: Path, waveform: Tensor, sample_rate: int) -> None:
     seconds = waveform.shape[-1] / sample_rate
     if seconds < LEAST_SECONDS:
         raise AudioError(path, f"{seconds:.3f} s of sound", f"at least {LEAST_SECONDS:g} s")
+    check_level(path, waveform)
+
+
+def check_level(path: Path, waveform: Tensor) -> None:
+    """Refuse samples whose power is no number any more.
+
+    Raises:
+        AudioError: If one is above 1e10.
+    """
     if (peak := float(waveform.abs().max())) > _GREATEST_PEAK:
         raise AudioError(path, f"samples up to {peak:.2g}", "a full scale of 1")
 

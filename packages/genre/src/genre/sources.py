@@ -49,12 +49,15 @@ def is_unchanged(path: Path, described: Any) -> bool:  # noqa: ANN401 - whatever
     if not path.exists():
         return True
     files = _source_files(path)
-    if not isinstance(described, list) or [entry["name"] for entry in described] != [f.name for f in files]:
-        return False
-    for file, entry in zip(files, described, strict=True):
-        status = file.stat()
-        if status.st_size != entry["size"]:
+    try:
+        if [entry["name"] for entry in described] != [file.name for file in files]:
             return False
-        if status.st_mtime_ns != entry["time"] and file_digest(file) != entry["sha256"]:
-            return False
+        for file, entry in zip(files, described, strict=True):
+            status = file.stat()
+            if status.st_size != entry["size"]:
+                return False
+            if status.st_mtime_ns != entry["time"] and file_digest(file) != entry["sha256"]:
+                return False
+    except (TypeError, KeyError):
+        return False  # described by another program
     return True
