@@ -240,7 +240,19 @@ def test_what_does_not_fit_is_said_in_a_sentence(tmp_path, film, models, generat
     assert "acoustic: found none" in capsys.readouterr().err
     Scaler(0.0, 1.0, MelConfig(n_mels=80)).save(tmp_path / "scaler.json")
     assert main([*arguments, "--vocoder", "griffin-lim", "--scaler", str(tmp_path / "scaler.json")]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert "scaler.json: found made with n_mels = 80, expected n_mels = 64" in capsys.readouterr().err
+    Scaler(0.0, 1.0, MelConfig(hop_length=210)).save(tmp_path / "scaler.json")
+    for command in (arguments, ["export", *arguments[2:]]):
+        assert main([*command, "--scaler", str(tmp_path / "scaler.json")]) == 2
+        error = capsys.readouterr().err
+        assert "scaler.json: found made with hop_length = 210, expected hop_length = 420" in error
+        assert error.count("\n") == 1
+    maps = ["gradcam", "maps", "--video", str(film), "--mri-checkpoint", str(models / "best.pt")]
+    maps += ["--output-dir", str(tmp_path / "maps"), "--scaler-json", str(tmp_path / "scaler.json")]
+    assert main(maps) == 2
+    assert "found made with hop_length = 210" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert not (tmp_path / "maps").exists()
     # One film that cannot be used does not stop the others.
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "a.mp4").write_bytes(b"no film")

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from audio_io.errors import FileError
 from mri2speech import vocoder as vocoders
-from mri2speech.acoustic import checkpoint
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler, mel_log
+from mri2speech.models import load_acoustic
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.frames import load_mask, mel_times, network_frames, within
 from mri2speech.video import open_video
@@ -110,9 +110,9 @@ class Synthesizer:
             device: Where they run.
 
         Raises:
-            FileError: If a file cannot be used, or the vocoder takes other mels than the model makes.
+            FileError: If a file cannot be used, or scaler or vocoder are of other mels than the model makes.
         """
-        model, own, mel = checkpoint.load(acoustic, scaler=None if scaler is None else Scaler.load(scaler))
+        model, own, mel = load_acoustic(acoustic, scaler)
         generator = None if str(vocoder) == GRIFFIN_LIM else vocoders.load(vocoder)
         if generator is not None:
             check_same_mels(generator.config, mel, vocoder)

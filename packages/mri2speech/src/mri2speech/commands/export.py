@@ -28,13 +28,11 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`mri2speech export`."""
     from mri2speech import vocoder
-    from mri2speech.acoustic import checkpoint
-    from mri2speech.features import Scaler
+    from mri2speech.models import load_acoustic
     from mri2speech.onnx_export import export
     from mri2speech.synthesize import check_same_mels
 
-    scaler = None if arguments.scaler is None else Scaler.load(arguments.scaler)
-    model, scaler, mel = checkpoint.load(arguments.acoustic, scaler=scaler)
+    model, scaler, mel = load_acoustic(arguments.acoustic, arguments.scaler)
     generator = vocoder.load(arguments.vocoder)
     check_same_mels(generator.config, mel, arguments.vocoder)
     for report in export(arguments.output, model=model, scaler=scaler, generator=generator):
