@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ttest_rel
 from torch import nn
 
 import audio_io
@@ -275,6 +276,11 @@ def test_genres_are_summarised_by_what_is_explained(checkpoint):
     (comparison,) = summary.deletions.values()
     assert comparison.recordings == 3
     assert comparison.marked >= comparison.random
+    falls = [entry.of_silenced("probability")[:, entry.genre] for entry in found]
+    stems = [int(entry.of_stems()[:, entry.genre].argmax()) for entry in found]
+    marked = [float(fall[stem]) for fall, stem in zip(falls, stems, strict=True)]
+    interval = ttest_rel(marked, [float(fall.mean()) for fall in falls]).confidence_interval()
+    assert comparison.margin == pytest.approx((interval.high - interval.low) / 2)
 
 
 def write_stems(folder, stems):

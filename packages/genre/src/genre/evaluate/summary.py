@@ -80,7 +80,8 @@ def _both_sides(split: Split) -> str | None:
 
 def _counts(found: Comparison, first: str, second: str) -> str:
     about = f"of the {found.tracks} tracks that both have answered"
-    only = f"{found.first_only} are right only with {first} and {found.second_only} only with {second}"
+    verb = "is" if found.first_only == 1 else "are"
+    only = f"{found.first_only} {verb} right only with {first} and {found.second_only} only with {second}"
     return f"{about}, {only}; McNemar p = {found.p_value:.2g}"
 
 

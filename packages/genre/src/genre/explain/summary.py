@@ -25,7 +25,7 @@ class Comparison:
     Attributes:
         marked: The mean over the recordings.
         random: The mean over recordings and random choices of the same kind.
-        margin: Half width of the 95 % interval of their difference, normal approximation; NaN for a single
+        margin: Half width of the 95 % interval of their difference, by Student's t; NaN for a single
             recording.
         recordings: How many.
     """
@@ -98,7 +98,11 @@ def _silenced(explanation: Explanation, attributed: Tensor) -> tuple[float, floa
 
 
 def _compare(pairs: Sequence[tuple[float, float]]) -> Comparison:
+    from scipy.stats import t
+
     marked, random = np.asarray(pairs).T
     count = len(pairs)
-    margin = 1.96 * float(np.std(marked - random, ddof=1)) / count**0.5 if count > 1 else float("nan")
+    margin = float("nan")
+    if count > 1:
+        margin = float(t.ppf(0.975, count - 1) * np.std(marked - random, ddof=1) / count**0.5)
     return Comparison(float(marked.mean()), float(random.mean()), margin, count)
