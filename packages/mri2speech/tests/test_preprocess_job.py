@@ -181,6 +181,14 @@ def test_one_film_that_cannot_be_used_does_not_stop_the_others(tmp_path, capsys)
     assert np.isfinite(mri).all()
     report = json.loads((tmp_path / "d" / "report.json").read_text())
     assert len(report["dropped"]) == 5
+    black = np.zeros((30, 48, 48), np.uint8)
+    write_video(place / "h_black.avi", black, FPS, waveform=sound(30 / FPS), sample_rate=RATE, lossless=True)
+    (place / "i_link.avi").symlink_to(place / "nowhere.avi")
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "h_black.avi: found frames of one grey value throughout, expected pictures" in error
+    assert "i_link.avi: No such file or directory" in error
+    assert "Errno" not in error
     for name in ("a_good.avi", "g_dark.avi"):
         (place / name).unlink()
     assert main([*command[:4], str(tmp_path / "none"), *command[5:]]) == 2

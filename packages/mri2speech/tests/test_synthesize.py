@@ -262,4 +262,9 @@ def test_what_does_not_fit_is_said_in_a_sentence(tmp_path, film, models, generat
     assert main(arguments) == 1
     assert "a.mp4: found" in capsys.readouterr().err
     assert (tmp_path / "o" / "b.wav").is_file()
+    np.save(tmp_path / "black.npy", np.zeros((12, 64, 64), np.uint8))
+    arguments[1] = str(tmp_path / "black.npy")
+    assert main(arguments) == 2
+    assert "black.npy: found frames of one grey value throughout" in capsys.readouterr().err
+    assert not (tmp_path / "o" / "black.wav").exists()
     assert not (tmp_path / "o" / "a.wav").exists()

@@ -82,6 +82,8 @@ def preprocess(
     for source, outcome in run_all(waiting, SampleTask(target, config, mel), workers=workers):
         if isinstance(outcome, Sample):
             samples[source.id] = outcome
+        elif isinstance(outcome, OSError):
+            dropped.append((source.name, f"{outcome.filename}: {outcome.strerror}"))
         else:
             dropped.append((source.name, str(outcome)))
     ordered = tuple(samples[source.id] for source in sources.found if source.id in samples)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from audio_io.errors import FileError
 from mri2speech.arrays import read_array
 from mri2speech.config import MelConfig
-from mri2speech.film import Image, Video
+from mri2speech.film import Image, Video, VideoError
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.video import open_video
 
@@ -176,7 +176,7 @@ def network_frames(
         mask: Multiplied into the frames.
 
     Raises:
-        VideoError: As for `Video.frames`.
+        VideoError: As for `Video.frames`, or if every frame is of one grey value.
 
     Shape:
         - times: `[M]`
@@ -191,9 +191,13 @@ def network_frames(
         lambda image: resized(image, size, config.resize),
         config.interpolation,
     )
+    seen = False
     for image in images:
         frame = padded(normalise(image), size)
+        seen = seen or bool(frame.any())
         yield frame if mask is None or not config.apply_mask else frame * mask
+    if not seen:
+        raise VideoError(video.path, "frames of one grey value throughout", "pictures")
 
 
 def load_frames(
