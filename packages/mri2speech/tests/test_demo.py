@@ -69,7 +69,7 @@ def test_the_demo_learns_and_speaks(demo):
     for maps in heat:
         assert maps.shape[1:] == (256, 256)
         assert maps.max() == 1
-        assert maps.std() > 0.01
+        assert maps.astype(np.float32).std() > 0.01
 
 
 @pytest.mark.slow
@@ -118,12 +118,11 @@ def test_films_are_of_one_pitch_and_only_those_that_are_missing_are_made(tmp_pat
     assert len({f0.max() for f0 in pitches}) == 2
     stem = truths[0].stem
     film, sound = tmp_path / "videos" / f"{stem}.avi", tmp_path / "audio" / f"{stem}.wav"
-    # Of the sound the samples: libsndfile writes the time into the file.
-    pixels, samples = film.read_bytes(), audio_io.load(sound)[0]
+    pixels, samples = film.read_bytes(), sound.read_bytes()
     truths[0].unlink()
     kept = truths[1].stat().st_mtime_ns
     write_films(tmp_path, config)
     assert truths[1].stat().st_mtime_ns == kept
     assert np.array_equal(load_truth(truths[0])["f0"], pitches[0])
     assert film.read_bytes() == pixels
-    assert torch.equal(audio_io.load(sound)[0], samples)
+    assert sound.read_bytes() == samples

@@ -50,7 +50,7 @@ def _write(plan: Plan, *, folder: Path, config: PhantomConfig) -> None:
     sound = torch.from_numpy(made.waveform)
     video = folder / "videos" / f"{plan.id}.avi"
     write_video(video, made.frames, made.fps, waveform=sound, sample_rate=made.sample_rate, lossless=True)
-    audio_io.save(folder / "audio" / f"{plan.id}.wav", sound[None], made.sample_rate)
+    audio_io.save(folder / "audio" / f"{plan.id}.wav", sound[None], made.sample_rate, subtype="PCM_16")
     # Last, so that an utterance with its truth is complete.
     with atomic_path(_truth(folder, plan)) as temporary:
         np.savez(temporary, **{name: getattr(made, name) for name in TRUTH}, phones=np.array(made.phones))
