@@ -57,7 +57,8 @@ def test_one_channel_gives_the_numbers_of_three_in_a_checkpoint_of_the_original(
     torch.manual_seed(0)
     original = randomised(Original(config)).eval()
     torch.save({"model_state_dict": original.state_dict()}, tmp_path / "mri.pt")
-    ours, scaler, mel = checkpoint.load(tmp_path / "mri.pt", expected=config, scaler=SCALER)
+    SCALER.save(tmp_path / "scaler.json")
+    ours, scaler, mel = checkpoint.load(tmp_path / "mri.pt", expected=config, scaler=tmp_path / "scaler.json")
     assert (scaler, mel) == (SCALER, SCALER.mel)
     frames = film(1, 3, config.image_size)
     with torch.no_grad():
@@ -66,6 +67,13 @@ def test_one_channel_gives_the_numbers_of_three_in_a_checkpoint_of_the_original(
     assert (found - expected).abs().max() < 1e-5
     with pytest.raises(ConfigError, match=r"scaler: found none.*mri.pt holds weights alone"):
         checkpoint.load(tmp_path / "mri.pt", expected=config)
+    Scaler(-50.0, 20.0, MelConfig(n_mels=80)).save(tmp_path / "scaler.json")
+    with pytest.raises(FileError, match=r"scaler.json: found made with n_mels = 80, expected n_mels = 64"):
+        checkpoint.load(tmp_path / "mri.pt", expected=config, scaler=tmp_path / "scaler.json")
+    torch.save({**original.state_dict(), "other.weight": torch.zeros(64, 8)}, tmp_path / "mri.pt")
+    SCALER.save(tmp_path / "scaler.json")
+    with pytest.raises(FileError, match=r"found other.weight, a second one of head.weight"):
+        checkpoint.load(tmp_path / "mri.pt", expected=config, scaler=tmp_path / "scaler.json")
 
 
 def test_the_full_model_takes_a_training_step_and_a_round_trip(tmp_path):
@@ -163,8 +171,9 @@ def test_a_checkpoint_of_another_architecture_is_refused_by_what_differs_first(t
     with pytest.raises(FileError, match=r"without lstm.bias_hh_l0, expected lstm.bias_hh_l0 64"):
         checkpoint.load(path)
     torch.save(model(AcousticConfig(backbone="lcnet_035", hidden=8)).state_dict(), path)
+    SCALER.save(tmp_path / "scaler.json")
     with pytest.raises(FileError, match=r"lstm.weight_ih_l0 32x176, expected 64x176"):
-        checkpoint.load(path, expected=SMALL, scaler=SCALER)
+        checkpoint.load(path, expected=SMALL, scaler=tmp_path / "scaler.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])

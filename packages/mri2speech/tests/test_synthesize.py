@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,12 +20,13 @@ from mri2speech.phantom.gestures import compose
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.frames import load_frames
 from mri2speech.streaming import SpeechStream
-from mri2speech.synthesize import VOCODER_FRAMES, Synthesizer, receptive_frames
+from mri2speech.synthesize import VOCODER_FRAMES, Synthesizer
 from mri2speech.video_writer import write_video
 from mri2speech.vocoder.checkpoint import save_generator
 from mri2speech.vocoder.config import VocoderConfig
-from mri2speech.vocoder.generator import Generator
+from mri2speech.vocoder.generator import Generator, receptive_frames
 
+README = Path(__file__).parents[1] / "README.md"
 SCALER = Scaler(-50.0, 20.0, MelConfig())
 
 
@@ -124,10 +128,39 @@ def test_a_bidirectional_stream_comes_closer_the_longer_it_waits(generator):
         found = torch.cat([*(stream.push(frame) for frame in frames), stream.finish()])
         assert found.shape == offline.shape
         errors.append(float((found - offline).square().mean().sqrt()))
+        again = torch.cat([*(stream.push(frame) for frame in frames), stream.finish()])
+        torch.testing.assert_close(again, found, rtol=0, atol=0)
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-5
     with pytest.raises(ConfigError, match="look_ahead: found -1"):
         SpeechStream(model, SCALER, generator, look_ahead=-1)
+
+
+def test_models_of_different_mels_are_not_joined(generator, models, tmp_path):
+    other = Scaler(-50.0, 20.0, MelConfig(hop_length=210))
+    refused = r"vocoder: found one of hop_length = 420, expected hop_length = 210"
+    for join in (Synthesizer, SpeechStream):
+        with pytest.raises(ConfigError, match=refused):
+            join(acoustic(), other, generator)
+    with pytest.raises(ConfigError, match=refused):
+        export(tmp_path, model=acoustic(), scaler=other, generator=generator)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="stream: found AcousticModel and NoneType"):
+        Synthesizer.load(models / "best.pt", "griffin-lim").stream()
+
+
+def test_the_readmes_stream_speaks_frame_by_frame(models):
+    (code,) = re.findall(
+        r"```python\n(from mri2speech.preprocess.frames.*?)```", README.read_text(), re.DOTALL
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 68, 68), np.uint8)
+    synthesizer, played = Synthesizer.load(models / "best.pt", models / "g_00000001"), []
+    exec(code, {"synthesizer": synthesizer, "images": images, "play": played.append})
+    assert len(played) == 41
+    assert sum(map(len, played)) == 40 * 420
+    assert sum(map(len, played[:30])) > 0
+    assert torch.cat(played).abs().max() > 1e-3
 
 
 def test_onnx_runtime_says_the_same(tmp_path, generator):
@@ -235,7 +268,7 @@ def test_what_does_not_fit_is_said_in_a_sentence(tmp_path, film, models, generat
     arguments = ["synthesize", str(film), "--acoustic", str(models / "best.pt"), "-o", str(tmp_path / "o")]
     assert main([*arguments, "--vocoder", str(tmp_path / "g_00000002")]) == 2
     error = capsys.readouterr().err
-    assert "g_00000002: found a vocoder of preemphasis = 0.0, expected preemphasis = 0.97" in error
+    assert "g_00000002: found a vocoder, one of preemphasis = 0.0, expected preemphasis = 0.97" in error
     assert main(["synthesize", str(film), "-o", str(tmp_path / "o")]) == 2
     assert "acoustic: found none" in capsys.readouterr().err
     Scaler(0.0, 1.0, MelConfig(n_mels=80)).save(tmp_path / "scaler.json")

@@ -1,6 +1,6 @@
 """Settings that the whole pipeline shares. Free of torch and numpy, for the command line's help."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from audio_io.errors import ConfigError
 from audio_io.settings import check, setting
@@ -39,3 +39,11 @@ class MelConfig:
     def frame_rate(self) -> float:
         """Mel frames a second, 27.17 with the defaults."""
         return self.sample_rate / self.hop_length
+
+    def difference(self, wanted: "MelConfig") -> tuple[str, str] | None:
+        """The first setting in which this differs, as `("n_mels = 80", "n_mels = 64")`; None if none does."""
+        for field in fields(self):
+            found, other = getattr(self, field.name), getattr(wanted, field.name)
+            if found != other:
+                return f"{field.name} = {found}", f"{field.name} = {other}"
+        return None

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from audio_io.errors import ConfigError, FileError
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler
-from mri2speech.meta import SCALER_NAME, Meta, sample_folder, windows
+from mri2speech.meta import META_NAME, SCALER_NAME, Meta, sample_folder, windows
 
 
 class Item(TypedDict):
@@ -117,8 +117,8 @@ class _PreprocessedDataset(Dataset[Item]):
     ) -> None:
         place = Path(folder)
         self.meta = Meta.load(place)
-        if mel is not None and mel != self.meta.mel:
-            raise FileError(place / "meta.json", f"mels made with {self.meta.mel}", str(mel))
+        if mel is not None and (differs := self.meta.mel.difference(mel)):
+            raise FileError(place / META_NAME, f"mels of {differs[0]}", differs[1])
         # A scaler of other mel settings would shift every band unnoticed.
         self.scaler = scaler or Scaler.load(place / SCALER_NAME, expected=self.meta.mel)
         self._samples = _Samples(place, self.meta, self.scaler, image_size)

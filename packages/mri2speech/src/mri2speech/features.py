@@ -114,11 +114,6 @@ class Scaler:
             raise FileError(path, "no such file", wanted) from error
         except (ValueError, KeyError, TypeError) as error:
             raise FileError(path, f"not a scaler ({error})", wanted) from error
-        if expected is not None and scaler.mel != expected:
-            field = next(k for k, v in asdict(expected).items() if getattr(scaler.mel, k) != v)
-            raise FileError(
-                path,
-                f"made with {field} = {getattr(scaler.mel, field)}",
-                f"{field} = {getattr(expected, field)}",
-            )
+        if expected is not None and (differs := scaler.mel.difference(expected)):
+            raise FileError(path, f"made with {differs[0]}", differs[1])
         return scaler

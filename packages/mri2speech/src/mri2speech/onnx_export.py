@@ -81,8 +81,11 @@ def export(
 
     Raises:
         MissingOnnxError: If the extra is not installed.
+        ConfigError: If the vocoder takes other mels than the scaler is of.
     """
     require_onnx()
+    if generator is not None:
+        generator.config.require_mel(scaler.mel)
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     about = {

@@ -5,7 +5,6 @@ film of any length needs memory for its mels only. A portion of the waveform is 
 those around it that the vocoder's convolutions reach, which gives the samples of the whole.
 """
 
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,16 +16,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_io.errors import FileError
+from audio_io.errors import ConfigError
 from mri2speech import vocoder as vocoders
+from mri2speech.acoustic import checkpoint
+from mri2speech.acoustic.model import AcousticModel
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler, mel_log
-from mri2speech.models import load_acoustic
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.frames import load_mask, mel_times, network_frames, within
+from mri2speech.streaming import SpeechStream
 from mri2speech.video import open_video
-from mri2speech.vocoder.config import VocoderConfig
-from mri2speech.vocoder.generator import Generator
+from mri2speech.vocoder.generator import Generator, receptive_frames
 from mri2speech.vocoder.griffin_lim import griffin_lim
 
 Floats = npt.NDArray[np.float32]
@@ -76,6 +76,9 @@ class Synthesizer:
         scaler: Of the mels.
         generator: The vocoder; Griffin-Lim if None.
         device: Where they run.
+
+    Raises:
+        ConfigError: If the vocoder takes other mels than the scaler is of.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class Synthesizer:
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
+        if generator is not None:
+            generator.config.require_mel(scaler.mel)
         self.acoustic, self.scaler, self.generator = acoustic, scaler, generator
         for model in (acoustic, generator):
             if isinstance(model, torch.nn.Module):
@@ -112,10 +117,8 @@ class Synthesizer:
         Raises:
             FileError: If a file cannot be used, or scaler or vocoder are of other mels than the model makes.
         """
-        model, own, mel = load_acoustic(acoustic, scaler)
-        generator = None if str(vocoder) == GRIFFIN_LIM else vocoders.load(vocoder)
-        if generator is not None:
-            check_same_mels(generator.config, mel, vocoder)
+        model, own, mel = checkpoint.load(acoustic, scaler=scaler)
+        generator = None if str(vocoder) == GRIFFIN_LIM else vocoders.load(vocoder, mel=mel)
         return cls(model, own, generator, device=device)
 
     @property
@@ -163,6 +166,17 @@ class Synthesizer:
         """`vocode` of `mel`."""
         return self.vocode(self.mel(frames))
 
+    def stream(self, *, look_ahead: int = 8, block: int = 4) -> SpeechStream:
+        """Speech frame by frame, for a film that is still going on; see `SpeechStream`.
+
+        Raises:
+            ConfigError: If a setting cannot be used, or the models are not both in PyTorch.
+        """
+        if not isinstance(self.acoustic, AcousticModel) or self.generator is None:
+            found = f"{type(self.acoustic).__name__} and {type(self.generator).__name__}"
+            raise ConfigError("stream", found, "a model of mri2speech train and a vocoder that is a network")
+        return SpeechStream(self.acoustic, self.scaler, self.generator, look_ahead=look_ahead, block=block)
+
     def film(
         self, path: str | Path, config: PreprocessConfig | None = None, *, mask: str | Path | None = None
     ) -> Speech:
@@ -187,45 +201,6 @@ class Synthesizer:
         mels = self.mel(network_frames(video, times, config, hidden))
         waveform = self.vocode(mels)
         return Speech(waveform, mel.sample_rate, mels, time.perf_counter() - started)
-
-
-def check_same_mels(config: VocoderConfig, mel: MelConfig, path: str | Path) -> None:
-    """Refuse a vocoder of other mels.
-
-    Raises:
-        FileError: If it takes other mels than `mel`; the sentence names the first setting that differs.
-    """
-    for field in MelConfig.__dataclass_fields__:
-        found, wanted = getattr(config.mel, field), getattr(mel, field)
-        if found != wanted:
-            raise FileError(
-                path, f"a vocoder of {field} = {found}", f"{field} = {wanted}, as the acoustic model has it"
-            )
-
-
-def receptive_frames(config: VocoderConfig) -> int:
-    """Mel frames on either side of one that have an influence on its samples.
-
-    Each convolution reaches half its span; after an upsampling by r a sample is 1 / r of what it was before.
-    """
-    reach, scale = 3.0, 1.0  # conv_pre
-    for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
-        reach += math.ceil(kernel / rate) * scale
-        scale /= rate
-        reach += scale * max(
-            _block_reach(config, size, dilations)
-            for size, dilations in zip(
-                config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
-            )
-        )
-    return math.ceil(reach + 3 * scale)  # conv_post
-
-
-def _block_reach(config: VocoderConfig, kernel: int, dilations: tuple[int, ...]) -> float:
-    half = (kernel - 1) / 2
-    if config.resblock == "1":
-        return half * (sum(dilations[:3]) + 3)
-    return half * sum(dilations[:2])
 
 
 def _portions(frames: Floats | Tensor | Iterable[Floats]) -> Iterator[Tensor]:

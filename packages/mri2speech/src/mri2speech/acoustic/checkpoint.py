@@ -40,7 +40,7 @@ def load(
     path: str | Path,
     *,
     expected: AcousticConfig | None = None,
-    scaler: Scaler | None = None,
+    scaler: str | Path | None = None,
 ) -> tuple[AcousticModel, Scaler, MelConfig]:
     """Read a model, ready for inference on the CPU.
 
@@ -48,14 +48,15 @@ def load(
         path: Of the file.
         expected: Architecture that it must have; for a bare state dict, the one that it is read as (the
             default if None).
-        scaler: Scaler to use; a bare state dict has none of its own.
+        scaler: A scaler.json instead of the checkpoint's own; a bare state dict has none.
 
     Returns:
         The model in evaluation mode, the scaler, and the mel settings, which are also the scaler's.
 
     Raises:
-        FileError: If the file is missing, is no checkpoint, is of another architecture (the sentence names
-            the first setting or key that differs), or has no scaler and none is given.
+        FileError: If a file is missing or cannot be used, the model is of another architecture, or the scaler
+            belongs to other mels than the model makes; the sentence names the first thing that differs.
+        ConfigError: If a bare state dict comes without a scaler.
     """
     content = _read(Path(path))
     if content.get("format") != FORMAT:
@@ -74,8 +75,7 @@ def load(
                 raise FileError(path, f"a model with {field.name} = {found}", f"{field.name} = {wanted}")
     model = AcousticModel(config)
     load_state(model, state, path)
-    scaler = scaler or stored
-    return model.eval(), scaler, scaler.mel
+    return model.eval(), stored if scaler is None else Scaler.load(scaler, expected=mel), mel
 
 
 def load_state(model: AcousticModel, state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -114,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _load_bare(
-    path: str | Path, content: dict[str, Any], config: AcousticConfig, scaler: Scaler | None
+    path: str | Path, content: dict[str, Any], config: AcousticConfig, scaler: str | Path | None
 ) -> tuple[AcousticModel, Scaler, MelConfig]:
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(content.get(name), dict):
@@ -126,11 +126,14 @@ def _load_bare(
     if scaler is None:
         raise ConfigError("scaler", f"none, and {path} holds weights alone", "the scaler.json they belong to")
     model = AcousticModel(config)
-    load_state(model, _renamed(state, model), path)
-    return model.eval(), scaler, scaler.mel
+    load_state(model, _renamed(state, model, path), path)
+    used = Scaler.load(scaler)
+    if used.mel.n_mels != config.n_mels:
+        raise FileError(scaler, f"made with n_mels = {used.mel.n_mels}", f"n_mels = {config.n_mels}")
+    return model.eval(), used, used.mel
 
 
-def _renamed(state: Mapping[str, Tensor], model: AcousticModel) -> dict[str, Tensor]:
+def _renamed(state: Mapping[str, Tensor], model: AcousticModel, path: str | Path) -> dict[str, Tensor]:
     """The state with our names for its three parts, which are told apart by what they hold."""
     first = next(key for key in model.state_dict() if key.startswith("backbone.")).removeprefix("backbone.")
     prefixes: dict[str, str] = {}
@@ -142,10 +145,10 @@ def _renamed(state: Mapping[str, Tensor], model: AcousticModel) -> dict[str, Ten
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         old = max((prefix for prefix in prefixes if key.startswith(prefix)), key=len, default=None)
-        if old is not None:
-            renamed[prefixes[old] + key.removeprefix(old)] = value
-        else:
-            renamed["head." + key.rpartition(".")[2]] = value
+        new = f"head.{key.rpartition('.')[2]}" if old is None else prefixes[old] + key.removeprefix(old)
+        if new in renamed:
+            raise FileError(path, f"{key}, a second one of {new}", "one CNN, one LSTM and one linear layer")
+        renamed[new] = value
     return renamed
 
 

@@ -28,13 +28,11 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`mri2speech export`."""
     from mri2speech import vocoder
-    from mri2speech.models import load_acoustic
+    from mri2speech.acoustic import checkpoint
     from mri2speech.onnx_export import export
-    from mri2speech.synthesize import check_same_mels
 
-    model, scaler, mel = load_acoustic(arguments.acoustic, arguments.scaler)
-    generator = vocoder.load(arguments.vocoder)
-    check_same_mels(generator.config, mel, arguments.vocoder)
+    model, scaler, mel = checkpoint.load(arguments.acoustic, scaler=arguments.scaler)
+    generator = vocoder.load(arguments.vocoder, mel=mel)
     for report in export(arguments.output, model=model, scaler=scaler, generator=generator):
         print(f"{report.path}: {report.size_mb:.1f} MB, {report.difference:.1e} from PyTorch")
     return 0

@@ -176,13 +176,13 @@ def faithfulness(arguments: argparse.Namespace) -> int:
     """`mri2speech gradcam faithfulness`."""
     config, maps = from_arguments(FaithfulnessConfig, arguments), from_arguments(GradcamConfig, arguments)
     bands = _bands(arguments)
+    from mri2speech.acoustic import checkpoint
     from mri2speech.gradcam.faithfulness import examine
     from mri2speech.gradcam.films import data_films, phantom_films
     from mri2speech.gradcam.page import write_report
-    from mri2speech.models import load_acoustic
 
     device = cli.pick_device(arguments.device)
-    model, scaler, _ = load_acoustic(arguments.mri_checkpoint, arguments.scaler_json)
+    model, scaler, _ = checkpoint.load(arguments.mri_checkpoint, scaler=arguments.scaler_json)
     films = phantom_films(config) if arguments.data is None else data_films(arguments.data, config)
     results, examples = examine(model.to(device), films, scaler, bands, config, maps)
     page = write_report(arguments.output_dir, results, examples)

@@ -9,11 +9,11 @@ import torch
 
 from audio_io.atomic import write_json
 from audio_io.errors import ConfigError
+from mri2speech.acoustic import checkpoint
 from mri2speech.gradcam.config import FORMANT_BANDS, FormantBand, GradcamConfig
 from mri2speech.gradcam.maps import band_rows, enlarged, heat_maps
 from mri2speech.gradcam.pictures import overlay, save_average, save_png, with_legend
 from mri2speech.gradcam.sequences import save_sequence
-from mri2speech.models import load_acoustic
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.frames import load_frames, load_mask
 
@@ -60,7 +60,7 @@ def explain_film(
     names = [band.name for band in bands]
     if not names or len(set(names)) < len(names):
         raise ConfigError("formant_band", " ".join(map(str, bands)) or "none", "bands of different names")
-    model, scaler, mel = load_acoustic(mri_checkpoint, scaler_json)
+    model, scaler, mel = checkpoint.load(mri_checkpoint, scaler=scaler_json)
     rows = {band.name: torch.nonzero(band_rows(band, mel)).flatten().tolist() for band in bands}
     hidden = None if mask is None else load_mask(Path(mask), preprocess.image_size)
     frames, times = load_frames(video, preprocess, mel, hidden)

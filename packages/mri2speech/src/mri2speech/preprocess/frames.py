@@ -164,6 +164,20 @@ def within(video: Video, times: Times) -> slice:
     return slice(int(first), int(last))
 
 
+def prepared(image: Image, config: PreprocessConfig = PreprocessConfig()) -> Floats:  # noqa: B008 - frozen
+    """One frame as the acoustic model sees it, without a mask.
+
+    Args:
+        image: Grey, of any size and range.
+        config: Size and shape.
+
+    Shape:
+        - image: `[H, W]`
+        - output: `[image_size, image_size]`, 0 to 1
+    """
+    return padded(normalise(resized(image, config.image_size, config.resize)), config.image_size)
+
+
 def network_frames(
     video: Video, times: Times, config: PreprocessConfig, mask: Floats | None = None
 ) -> Iterator[Floats]:

@@ -155,9 +155,7 @@ def _vocoders(
     mel: MelConfig | None = None
     for checkpoint in checkpoints:
         path = latest(checkpoint, "g_") if Path(checkpoint).is_dir() else checkpoint
-        generator = load(path).to(device)
-        if mel is not None and generator.config.mel != mel:
-            raise FileError(path, f"a vocoder of {generator.config.mel}", f"the first one's mel, {mel}")
+        generator = load(path, mel=mel).to(device)
         mel = generator.config.mel
         vocoders[_label(path, vocoders)] = partial(vocode, generator)
     mel = MelConfig() if mel is None else mel

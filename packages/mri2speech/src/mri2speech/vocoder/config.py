@@ -115,6 +115,15 @@ class VocoderConfig:
             fmax=self.fmax,
         )
 
+    def require_mel(self, mel: MelConfig) -> None:
+        """Refuse to speak other mels than those that the generator takes.
+
+        Raises:
+            ConfigError: If `mel` is another; the sentence names the first setting that differs.
+        """
+        if differs := self.mel.difference(mel):
+            raise ConfigError("vocoder", f"one of {differs[0]}", f"{differs[1]}, as the mels have it")
+
     @property
     def segment_frames(self) -> int:
         """Mel frames of a training segment, 20 with the defaults."""

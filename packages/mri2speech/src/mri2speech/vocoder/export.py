@@ -76,8 +76,8 @@ def _predicted(films: SequenceDataset, acoustic: str | Path, device: torch.devic
     from mri2speech.acoustic import checkpoint
 
     model, scaler, mel = checkpoint.load(acoustic)
-    if mel != films.meta.mel:
-        raise FileError(acoustic, f"a model of {mel}", f"one of the data set's mels, {films.meta.mel}")
+    if differs := mel.difference(films.meta.mel):
+        raise FileError(acoustic, f"a model of {differs[0]}", f"{differs[1]}, as the data set has it")
     model.to(device)
     for index in range(len(films)):
         frames = films[index]["mri"]

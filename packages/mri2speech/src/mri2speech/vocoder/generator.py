@@ -8,6 +8,7 @@ Reference:
     models.py.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -79,6 +80,31 @@ class Generator(nn.Module):
             if parametrize.is_parametrized(module, "weight"):
                 parametrize.remove_parametrizations(module, "weight")
         return self
+
+
+def receptive_frames(config: VocoderConfig) -> int:
+    """Mel frames on either side of one that have an influence on its samples.
+
+    Each convolution reaches half its span; after an upsampling by r a sample is 1 / r of what it was before.
+    """
+    reach, scale = 3.0, 1.0  # conv_pre
+    for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
+        reach += math.ceil(kernel / rate) * scale
+        scale /= rate
+        reach += scale * max(
+            _block_reach(config, size, dilations)
+            for size, dilations in zip(
+                config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
+            )
+        )
+    return math.ceil(reach + 3 * scale)  # conv_post
+
+
+def _block_reach(config: VocoderConfig, kernel: int, dilations: tuple[int, ...]) -> float:
+    half = (kernel - 1) / 2
+    if config.resblock == "1":
+        return half * (sum(dilations[:3]) + 3)
+    return half * sum(dilations[:2])
 
 
 class ResBlock1(nn.Module):
