@@ -172,5 +172,6 @@ def test_both_plans_hold_artists_back_and_start_from_random_weights():
         other = plan.varied(seed=3, ensemble=5)
         assert (other.settings.train.seed, other.evaluate.ensemble) == (3, 5)
         assert other.corpus == plan.corpus
+        assert plan.varied(corpus_seed=7) == replace(plan, corpus=replace(plan.corpus, seed=7))
         assert plan.varied() == plan
     assert (FULL.corpus.artists, TrainConfig().backbone) == (10, "efficientnet_b3")

@@ -1,7 +1,5 @@
 import csv
-import errno
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -11,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-import audio_io
 from audio_io.errors import ConfigError, FileError
 from genre import checkpoint as checkpoints
-from genre.cli import main
-from genre.config import STEMS, AugmentConfig, FeatureConfig, TrainConfig
+from genre.config import AugmentConfig, FeatureConfig, TrainConfig
 from genre.evaluate.calibration import fit_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import track_logits
@@ -203,15 +198,10 @@ def test_a_folder_holds_one_evaluation(complete):
         evaluate(folder, tracks=TRACKS[:-1])
 
 
-def test_two_runs_do_not_share_a_folder(songs, tmp_path, capsys):
-    rest = [*options(tmp_path / "cache"), "--device", "cpu"]
-    with hold_folder(tmp_path / "out"):
-        for name, more in (("train", ()), ("evaluate", ("--folds", "2"))):
-            assert main([name, str(songs), "-o", str(tmp_path / "out"), *more, *rest]) == 2
-            assert "in_use.lock: found the lock of a process at work" in capsys.readouterr().err
-        with pytest.raises(FileError, match="the lock of a process at work"):
-            evaluate(tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+def test_a_folder_in_which_another_process_is_at_work_is_left_alone(tmp_path):
+    with hold_folder(tmp_path), pytest.raises(FileError, match="the lock of a process at work"):
+        evaluate(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_result_is_named(complete, tmp_path):
@@ -242,158 +232,3 @@ def test_a_damaged_result_is_named(complete, tmp_path):
 def test_settings_that_cannot_be_are_refused(values, message):
     with pytest.raises(ConfigError, match=message):
         EvaluateConfig(**values)
-
-
-@pytest.fixture(scope="module")
-def songs(tmp_path_factory):
-    """A corpus of stems with artists, an exact copy and a broken file."""
-    root = tmp_path_factory.mktemp("songs")
-    stems, rows = Tones(), []
-    for track in TRACKS[:8]:
-        folder = root / track.label / track.id
-        folder.mkdir(parents=True)
-        for name, samples in zip(STEMS, stems.read(track), strict=True):
-            audio_io.save(folder / f"{name}.wav", torch.from_numpy(samples)[None], 22050)
-        rows.append((f"{track.label}/{track.id}", track.label, f"{track.artist} {track.id}"))
-    shutil.copytree(root / "low" / "t1", root / "low" / "copy")
-    (root / "low" / "broken.wav").write_bytes(b"")
-    rows += [("low/copy", "low", "another"), ("low/broken.wav", "low", "another")]
-    text = "\n".join(",".join(row) for row in [("path", "label", "artist"), *rows])
-    (root / "tracks.csv").write_text(text + "\n")
-    return root
-
-
-def options(cache):
-    found = {"separator": "stems", "separation-cache-dir": cache, "duration": 1, "n-mels": 32}
-    found |= {"image": "native", "backbone": "mobilenet_v3_small", "weights": "none", "frozen-stages": 0}
-    found |= {"batch-size": 8, "epochs": 1, "num-workers": 0, "test-size": 0.3, "augment-mode": "none"}
-    return [part for key, value in found.items() for part in (f"--{key}", str(value))]
-
-
-def test_the_command_evaluates_a_corpus_and_a_network(songs, tmp_path, capsys):
-    out, cache, device = tmp_path / "out", tmp_path / "cache", ["--device", "cpu"]
-    command = ["evaluate", str(songs), "-o", str(out), "--folds", "2", "--by", "artist", *device]
-    assert main([*command, *options(cache)]) == 0
-    said = capsys.readouterr()
-    assert "broken.wav: found" in said.err
-    assert "9 tracks by artists that the network had not heard" in said.out
-    page = (out / "index.html").read_text()
-    assert "low__t1 = low__copy: the same samples" in page
-    assert "broken.wav: found" in page
-    assert (
-        json.loads((out / "report.json").read_text())["models"]["four stems"]["splits"]["artist"][
-            "copies_on_both_sides"
-        ]
-        == 0
-    )
-
-    model = out / "artist" / "fold_1" / "seed_42" / "best_model.pth"
-    checkpoint = checkpoints.load(model)
-    command = ["evaluate", str(songs), "-o", str(tmp_path / "one"), "--checkpoint", str(model), *device]
-    command += ["--separation-cache-dir", str(cache)]
-    assert main(command) == 2
-    said = capsys.readouterr().err
-    assert f"tracks: found {len(checkpoint.training)} that" in said
-    assert checkpoint.training[0] in said
-    # Those that chose the epoch and the temperature are no better.
-    checkpoints.save(model, replace(checkpoint, training=(), validation=()))
-    assert main(command) == 0
-    assert "does not say which tracks chose its epoch" in Evaluation.read(tmp_path / "one").problems[0]
-    capsys.readouterr()
-    checkpoints.save(model, replace(checkpoint, training=()))
-    assert main(command) == 2
-    said = capsys.readouterr().err
-    assert f"tracks: found {len(checkpoint.validation)} that" in said
-    assert "was chosen and calibrated with" in said
-    checkpoints.save(model, checkpoint)
-    assert main([*command, "--include-training"]) == 0
-    one = Evaluation.read(tmp_path / "one")
-    assert [problem.partition(" are ")[0] for problem in one.problems[:2]] == [
-        f"{len(part)} tracks" for part in (checkpoint.training, checkpoint.validation)
-    ]
-    found = one.splits["one network"]
-    assert len(found.tracks) == 9
-    # The results of a cross-validation are not replaced by those of one network.
-    before = (out / "evaluation.json").read_bytes()
-    assert main([*command, "--include-training", "-o", str(out)]) == 2
-    assert "found cross_validation.json of genre evaluate" in capsys.readouterr().err
-    assert (out / "evaluation.json").read_bytes() == before
-    fold = Evaluation.read(out).splits["artist"]
-    answers = dict(zip((track.id for track in found.tracks), found.calibrated[0], strict=True))
-    for track, shares in zip(fold.tracks, fold.calibrated[0], strict=True):
-        if track.fold == 1:
-            np.testing.assert_allclose(answers[track.id], shares, rtol=1e-5)
-
-
-def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
-    shutil.copytree(songs / "low", tmp_path / "songs" / "low")
-    shutil.copytree(songs / "high", tmp_path / "songs" / "high")
-    command = ["evaluate", str(tmp_path / "songs"), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
-    assert main([*command, "--by", "artist", "--folds", "2"]) == 2
-    assert "has none, expected an artist for every track" in capsys.readouterr().err
-    # Without --by such a corpus has random folds; here its genres are too small for them.
-    assert main([*command, "--folds", "7"]) == 2
-    said = capsys.readouterr()
-    assert "note: not every track has an artist" in said.out
-    assert "folds: found 7, and 'high' has 4 independent tracks" in said.err
-
-
-def test_a_genre_none_of_whose_tracks_can_be_used_is_no_success(songs, tmp_path, capsys):
-    corpus = tmp_path / "songs"
-    for label in LABELS:
-        shutil.copytree(songs / label, corpus / label)
-    for file in (corpus / "low").glob("*/drums.wav"):
-        file.write_bytes(b"")
-    command = [str(corpus), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
-    for name, more in (("train", ()), ("evaluate", ("--folds", "2"))):
-        assert main([name, *command, *more]) == 2
-        assert "tracks: found none of 'low' to learn from" in capsys.readouterr().err
-
-
-def test_a_device_that_is_not_there_is_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
-    for name, more in (("train", ()), ("evaluate", ("--folds", "2"))):
-        command = [name, str(songs), "-o", str(tmp_path / name), *options(tmp_path / "cache"), *more]
-        assert main([*command, "--device", "cuda:99"]) == 2
-        assert "device: found 'cuda:99'" in capsys.readouterr().err
-
-
-def test_one_genre_is_refused_before_any_work(songs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
-    shutil.copytree(songs / "high", tmp_path / "songs" / "high")
-    for name in ("train", "evaluate"):
-        command = [name, str(tmp_path / "songs"), "-o", str(tmp_path / name), *options(tmp_path / "cache")]
-        assert main(command) == 2
-        assert "labels: found one genre, high, expected at least two" in capsys.readouterr().err
-        assert not (tmp_path / name).exists()
-
-
-def test_a_folder_that_cannot_be_used_is_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
-    command = ["evaluate", str(songs), *options(tmp_path / "cache"), "--folds", "2", "-o"]
-    (tmp_path / "file").touch()
-    assert main([*command, str(tmp_path / "file")]) == 2
-    assert capsys.readouterr().err == f"genre: error: {tmp_path / 'file'}: File exists\n"
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "explain.json").touch()
-    assert main([*command, str(tmp_path / "other")]) == 2
-    assert (
-        "other: found explain.json of genre explain, expected a folder of its own" in capsys.readouterr().err
-    )
-
-    def refuse(path, *_, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    monkeypatch.setattr(os, "open", refuse)
-    assert main([*command, str(tmp_path / "new")]) == 2
-    assert capsys.readouterr().err == f"genre: error: {tmp_path / 'new'}: Read-only file system\n"
-
-
-def test_training_ends_with_the_temperature(songs, tmp_path):
-    out = tmp_path / "run"
-    command = ["train", str(songs), "-o", str(out), "--device", "cpu", *options(tmp_path / "cache")]
-    assert main(command) == 0
-    temperature = checkpoints.load(out / "best_model.pth").temperature
-    assert temperature != 1
-    assert f"temperature {temperature:.3f}, fitted on the" in (out / "train_log.txt").read_text()

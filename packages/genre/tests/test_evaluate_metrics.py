@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
 from genre.evaluate.calibration import apply_temperature, calibration_error, fit_temperature, reliability
-from genre.evaluate.metrics import compare, measure, wilson_interval
+from genre.evaluate.metrics import artist_interval, compare, measure, wilson_interval
 
 
 def draw(tracks, classes, seed, scale=2.0):
@@ -111,4 +113,61 @@ def test_answers_are_compared_by_the_exact_test_of_mcnemar():
     assert (found.tracks, found.first_only, found.second_only) == (20, 8, 3)
     # Two-sided: twice the share of the 2^11 outcomes with at most 3 of 11.
     assert found.p_value == pytest.approx(2 * (1 + 11 + 55 + 165) / 2**11)
+    assert (found.artists, found.interval) == (None, None)
     assert compare(first, first).p_value == 1.0
+
+
+def test_with_artists_whole_artists_change_sides():
+    # The sums of four artists are 6, 2, -1 and 0.
+    answers = {"a": (6, 0), "b": (3, 1), "c": (0, 1), "d": (2, 2)}
+    first, second, artists = {}, {}, {}
+    for artist, (ahead, behind) in answers.items():
+        for number in range(6):
+            track = f"{artist}{number}"
+            artists[track] = artist
+            first[track], second[track] = number < ahead, number >= 6 - behind
+    found = compare(first, second, artists)
+    sums = [sum(first[t] - second[t] for t in artists if artists[t] == name) for name in answers]
+    assert sums == [6, 2, -1, 0]
+    assert (found.tracks, found.artists, found.difference) == (24, 4, pytest.approx(7 / 24))
+    signs = itertools.product((-1, 1), repeat=4)
+    totals = [abs(sum(sign * size for sign, size in zip(way, sums, strict=True))) for way in signs]
+    assert found.p_value == sum(total >= 7 for total in totals) / 16
+    assert found.interval[0] < 0 < found.difference < found.interval[1]
+    assert compare(first, second).p_value < 0.5 * found.p_value  # as if the tracks were independent
+
+
+def test_an_interval_over_artists_of_one_track_is_that_of_the_normal_distribution():
+    right = np.arange(400) % 5 > 0
+    low, high = artist_interval(right, [str(number) for number in range(400)])
+    np.testing.assert_allclose((low, high), 0.8 + 1.96 * 0.02 * np.array([-1, 1]), atol=0.004)
+    assert (low, high) == artist_interval(right, [str(number) for number in range(400)])
+
+
+def test_artists_are_weighted_by_their_tracks():
+    # Two artists of 1 and 9 tracks: a draw has 0 of 2, 9 of 10 or 18 of 18.
+    low, high = artist_interval([False] + 9 * [True], ["a"] + 9 * ["b"])
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_nothing_but_right_answers_leaves_an_interval_of_as_many_artists():
+    artists = [str(number // 6) for number in range(60)]
+    assert artist_interval(60 * [True], artists) == wilson_interval(10, 10)
+    assert artist_interval(60 * [False], artists) == wilson_interval(0, 10)
+
+
+def test_an_interval_over_artists_has_the_truth_where_one_over_tracks_has_not():
+    rng = np.random.default_rng(5)
+    artists = [str(number // 6) for number in range(120)]
+    share, spread = 0.8, 2.0  # artists differ as a beta distribution does
+    covered = np.zeros(2)
+    for _ in range(300):
+        chances = rng.beta(share * spread, (1 - share) * spread, 20).repeat(6)
+        right = rng.random(120) < chances
+        for way, (low, high) in enumerate(
+            (artist_interval(right, artists), wilson_interval(int(right.sum()), 120))
+        ):
+            covered[way] += low <= share <= high
+    # Nominally 0.95; a share of 300 has a standard deviation of 0.015.
+    assert covered[0] / 300 > 0.9
+    assert covered[1] / 300 < 0.83

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from audio_io.errors import ConfigError
 from genre.evaluate.page import write_report
 from genre.evaluate.result import Evaluation, HeldOut, Run, Split, as_written
+from genre.evaluate.summary import compare_models, gap_sentence, headline
 
 LABELS = ("blues", "jazz & soul", "演歌")
 
@@ -59,10 +61,12 @@ def test_the_page_says_what_was_found(report):
         "Random folds: 1 pair of duplicates on both sides; 100 % of the tracks by an artist whom",
         "a = b: the same samples",
         "x.wav: found nothing, expected a sound",
-        "random folds give 95 % and folds by artist 80 %, 15.0 points more, thanks to artists and duplicates",
-        "of the 60 tracks that both have answered, 9 are right only with random folds and 0 only with",
-        "only with folds by artist; McNemar p = 0.0039",
+        # Of the nine tracks, six are by one artist and three by another.
+        "random folds give 95 % and folds by artist 80 %, 15.0 points more, perhaps by chance",
+        "of the 60 tracks that both have answered, 9 are right only with random folds and 0 only with folds",
+        "folds by artist: 15.0 points (95 % interval 0.0 to 45.0, bootstrap over 10 artists); p = 0.5 by",
         "Folds by artist: of the 60 tracks that both have answered, 15 are right only with four stems and",
+        "bootstrap over 10 artists), macro-F1",
         "mean of the probabilities",
         "The networks (3 of 5 folds)",
         "Wrong answers, the most confident first (27)",
@@ -73,6 +77,21 @@ def test_the_page_says_what_was_found(report):
     assert text.index("pair of duplicates") < text.index("80 % of 60 tracks")
     # The most confident of the twelve errors is the last one.
     assert text.index("&lt;t11&gt;") < text.index("&lt;t0&gt;")
+
+
+def test_without_artists_the_tracks_count_as_independent_and_it_is_said():
+    def anonymous(name):
+        splits = EVALUATIONS[name].splits
+        tracks = {by: tuple(replace(t, artist=None) for t in part.tracks) for by, part in splits.items()}
+        return Evaluation(LABELS, {by: replace(part, tracks=tracks[by]) for by, part in splits.items()})
+
+    four, mixture = anonymous("four stems"), anonymous("mixture")
+    assert "95 % interval 68.2 % to 88.2 %, by Wilson, as if tracks were independent" in headline("x", four)
+    assert "15.0 points more, thanks to artists and duplicates" in gap_sentence("x", four)
+    assert gap_sentence("x", four).endswith("only with folds by artist; McNemar p = 0.0039).")
+    (found,) = compare_models({"four stems": four, "mixture": mixture})
+    assert found.result.interval is None
+    assert found.sentence.endswith("0 only with mixture; McNemar p = 6.1e-05.")
 
 
 def test_the_page_needs_no_other_file(report):
@@ -91,6 +110,11 @@ def test_the_numbers_are_those_of_the_evaluations(report):
     folder, _ = report
     models = json.loads((folder / "report.json").read_text())["models"]
     found = models["four stems"]["splits"]["artist"]
+    assert found["after_temperature"]["interval_over"] == "10 artists"
+    (versus,) = json.loads((folder / "report.json").read_text())["comparisons"]
+    assert versus["result"]["artists"] == 10
+    assert versus["result"]["difference"] == 0.25
+    assert versus["models"] == ["four stems", "mixture"]
     artist = EVALUATIONS["four stems"].splits["artist"]
     assert found["after_temperature"]["accuracy"] == artist.scores.accuracy == 0.8
     assert found["after_temperature"]["classes"][2]["label"] == "演歌"

@@ -33,9 +33,19 @@ def add_settings(parser: argparse.ArgumentParser, *tables: str, note: str = "") 
     """
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings; options come before it")
     for table in tables or TABLES:
-        add_arguments(parser, TABLES[table], title=f"settings of [{table}]{note}")
-        # None marks what was not given, so that a default does not hide the file's value.
-        parser.set_defaults(**dict.fromkeys(field.name for field in dataclasses.fields(TABLES[table])))
+        add_optional(parser, TABLES[table], title=f"settings of [{table}]{note}")
+
+
+def add_optional(parser: argparse.ArgumentParser, config_class: type, *, title: str) -> None:
+    """`audio_io.settings.add_arguments`, but what was not given is None, for `given`."""
+    add_arguments(parser, config_class, title=title)
+    parser.set_defaults(**dict.fromkeys(field.name for field in dataclasses.fields(config_class)))
+
+
+def given(arguments: argparse.Namespace, config_class: type) -> dict[str, Any]:
+    """Fields of a configuration that were given on the command line; see `add_optional`."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
 
 
 def read_settings(arguments: argparse.Namespace, base: Settings | None = None) -> Settings:
@@ -53,11 +63,7 @@ def read_settings(arguments: argparse.Namespace, base: Settings | None = None) -
     tables = read_toml(arguments.config) if arguments.config else {}
     parts = {}
     for name, kind in TABLES.items():
-        values = dict(tables.get(name, {}))
-        for field in dataclasses.fields(kind):
-            given = getattr(arguments, field.name, None)
-            if given is not None:
-                values[field.name] = given
+        values = {**tables.get(name, {}), **given(arguments, kind)}
         parts[name] = dataclasses.replace(getattr(base, name), **values)
     return Settings(**parts)
 

@@ -3,7 +3,7 @@
 import argparse
 
 from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_parser
 from genre.corpus.config import DemoConfig
 
 DESCRIPTION = """\
@@ -18,13 +18,7 @@ The same command goes on with a corpus that was interrupted."""
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "corpus",
-        help="render a corpus of songs with exact stems",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_parser(commands, "corpus", "render a corpus of songs with exact stems", DESCRIPTION)
     parser.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="where to write")
     add_arguments(parser, DemoConfig)
     parser.set_defaults(command=run)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_device, add_parser
 from genre.demo.config import FULL, MODELS, OUTPUT_DIR, QUICK
 
 DESCRIPTION = """\
@@ -18,13 +18,7 @@ data. The same command goes on with a demo that was interrupted or killed. In th
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "demo",
-        help="songs, training, evaluation and report in one go",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_parser(commands, "demo", "songs, training, evaluation and report in one go", DESCRIPTION)
     parser.add_argument(
         "-o",
         "--output-dir",
@@ -41,29 +35,40 @@ def add_command(commands: Commands) -> None:
         help="seed of the folds and the networks; the songs stay the same (default: %(default)s)",
     )
     parser.add_argument(
+        "--corpus-seed",
+        type=int,
+        default=FULL.corpus.seed,
+        metavar="INT",
+        help="seed of artists and songs (default: %(default)s)",
+    )
+    parser.add_argument(
         "--ensemble",
         type=int,
         metavar="INT",
         help="networks a fold, with the seeds SEED, SEED + 1 and so on; more can join a finished demo "
         f"(default: {FULL.evaluate.ensemble}, or {QUICK.evaluate.ensemble} with --quick)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add_device(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`genre demo`."""
-    plan = (QUICK if arguments.quick else FULL).varied(arguments.seed, arguments.ensemble)
+    plan = (QUICK if arguments.quick else FULL).varied(
+        arguments.seed, arguments.ensemble, arguments.corpus_seed
+    )
 
     from genre.demo.run import run as run_demo
     from genre.demo.run import seed_sentence
-    from genre.evaluate.summary import headline
+    from genre.evaluate.summary import compare_models, headline
 
     evaluations = run_demo(arguments.output_dir, plan, device=arguments.device)
     for name in MODELS:
         print(headline(name, evaluations[name]))
         if sentence := seed_sentence(evaluations[name]):
             print(sentence)
+    for versus in compare_models(evaluations):
+        print(versus.sentence)
     print("with songs of your own, in a folder for each genre or listed in tracks.csv (path,label,artist):")
     print("  genre evaluate SONGS -o evaluation")
     print("  genre train SONGS -o run; genre predict run/best_model.pth FILE")

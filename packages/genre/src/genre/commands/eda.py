@@ -3,7 +3,7 @@
 import argparse
 
 from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_corpus, add_parser, open_corpus
 from genre.config import FeatureConfig
 
 DESCRIPTION = """\
@@ -17,23 +17,13 @@ silent ones, exact duplicates, labels without files). In the output folder:
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    eda = commands.add_parser(
-        "eda",
-        help="look at a corpus",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = add_parser(commands, "eda", "look at a corpus", DESCRIPTION)
+    add_corpus(parser)
+    parser.add_argument(
+        "-o", "--output-dir", default="eda", metavar="DIR", help="where to write (default: eda)"
     )
-    eda.add_argument("data", metavar="DATA", help="the corpus; see `genre separate --help`")
-    eda.add_argument(
-        "--layout",
-        choices=("auto", "contest", "folders", "csv"),
-        default="auto",
-        help="how DATA is organised (default: auto)",
-    )
-    eda.add_argument("-o", "--output-dir", default="eda", metavar="DIR", help="where to write (default: eda)")
-    add_arguments(eda, FeatureConfig, title="features")
-    eda.set_defaults(command=run)
+    add_arguments(parser, FeatureConfig, title="features")
+    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,9 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from genre.eda import survey_corpus
     from genre.eda_page import write_survey
-    from genre.layouts import read_corpus
 
-    survey = survey_corpus(read_corpus(arguments.data, arguments.layout))
+    survey = survey_corpus(open_corpus(arguments))
     written = write_survey(survey, features, Path(arguments.output_dir))
     for finding in survey.findings:
         print(f"{finding.kind}: {finding.sentence}")

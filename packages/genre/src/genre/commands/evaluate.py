@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio_io.errors import ConfigError
-from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import (
+    Commands,
+    add_artists,
+    add_corpus,
+    add_device,
+    add_jobs,
+    add_parser,
+    open_corpus,
+)
 from genre.evaluate.config import WAYS, EvaluateConfig, FoldConfig
 from genre.run_config import PredictConfig, Settings
-from genre.settings_file import add_settings, read_settings
+from genre.settings_file import TABLES, add_optional, add_settings, given, read_settings
 
 if TYPE_CHECKING:
     from genre.evaluate.result import Evaluation
@@ -23,9 +30,10 @@ DATA is as for genre separate. Folds are made by artist and at random, side by s
 random only. In each fold some of the training tracks (--test-size) choose the epoch and fit the temperature,
 so the tested tracks choose nothing. The same command goes on with an evaluation that was interrupted.
 
-With --checkpoint a finished network is scored on DATA, and nothing is trained; of the settings only those of
-[separation] can be other than in its training. Tracks that the network was trained on, or that chose its
-epoch and temperature, are refused. In the folder:
+With --checkpoint a finished network is scored on DATA, and nothing is trained: of the settings only those of
+[separation] can be other than in its training, options of folds and training are refused, and other tables of
+--config are not looked at. Tracks that the network was trained on, or that chose its epoch and temperature,
+are refused. In the folder:
   index.html       the report; report.json and the figures beside it
   evaluation.json  everything that was measured
   predictions.csv  the answer to each track"""
@@ -33,22 +41,12 @@ epoch and temperature, are refused. In the folder:
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="cross-validate by artist and at random, or score a network",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = add_parser(
+        commands, "evaluate", "cross-validate by artist and at random, or score a network", DESCRIPTION
     )
-    parser.add_argument("data", metavar="DATA", help="the corpus")
+    add_corpus(parser)
     parser.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder of the evaluation")
-    parser.add_argument(
-        "--layout",
-        choices=("auto", "contest", "folders", "csv"),
-        default="auto",
-        help="how DATA is organised (default: auto)",
-    )
-    parser.add_argument("--artists", metavar="CSV", help="table with the columns path and artist")
+    add_artists(parser)
     parser.add_argument(
         "--by",
         nargs="+",
@@ -58,7 +56,6 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--duplicates",
         action=argparse.BooleanOptionalAction,
-        default=True,
         help="look for recordings that are in DATA twice, and keep them together by artist (default: True)",
     )
     parser.add_argument("--checkpoint", metavar="MODEL", help="score this network instead of training any")
@@ -67,32 +64,25 @@ def add_command(commands: Commands) -> None:
         action="store_true",
         help="with --checkpoint: also score tracks that had a part in its training",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="INT", help="processes that separate (default: 1)"
-    )
-    add_arguments(parser, FoldConfig, title="folds")
-    add_arguments(parser, PredictConfig, title="windows, with --checkpoint")
+    add_device(parser)
+    add_jobs(parser)
+    add_optional(parser, FoldConfig, title="folds")
+    add_optional(parser, PredictConfig, title="windows, with --checkpoint")
     add_settings(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`genre evaluate`."""
-    folds = from_arguments(FoldConfig, arguments)
-    windows = from_arguments(PredictConfig, arguments)
+    _check_mode(arguments)
+    folds = FoldConfig(**given(arguments, FoldConfig))
+    windows = PredictConfig(**given(arguments, PredictConfig))
     settings = read_settings(arguments)
-    if arguments.include_training and not arguments.checkpoint:
-        raise ConfigError("include_training", "without --checkpoint", "--checkpoint MODEL beside it")
 
     from genre.evaluate.page import write_report
     from genre.evaluate.summary import gap_sentence, headline
-    from genre.folds import read_artists
-    from genre.layouts import read_corpus
 
-    corpus = read_corpus(arguments.data, arguments.layout)
-    if arguments.artists:
-        corpus = read_artists(arguments.artists, corpus)
+    corpus = open_corpus(arguments)
     if arguments.checkpoint:
         name, evaluation = Path(arguments.checkpoint).stem, _score(arguments, corpus, windows)
     else:
@@ -107,6 +97,22 @@ def run(arguments: argparse.Namespace) -> int:
             print(sentence)
     print(f"wrote   {page}, with report.json, evaluation.json and predictions.csv beside it")
     return 0
+
+
+def _check_mode(arguments: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    if arguments.checkpoint:
+        kinds = (FoldConfig, *(kind for name, kind in TABLES.items() if name != "separation"))
+        useless = [name for kind in kinds for name in given(arguments, kind)]
+        useless += [name for name in ("by", "duplicates") if getattr(arguments, name) is not None]
+        if useless:
+            expected = "only settings of windows and separation, since nothing is trained"
+            raise ConfigError(useless[0], "a value beside --checkpoint", expected)
+    else:
+        useless = list(given(arguments, PredictConfig))
+        useless += ["include_training"] if arguments.include_training else []
+        if useless:
+            raise ConfigError(useless[0], "a value without --checkpoint", "--checkpoint MODEL beside it")
 
 
 def _score(arguments: argparse.Namespace, corpus: "Corpus", windows: PredictConfig) -> "Evaluation":
@@ -144,5 +150,5 @@ def _cross_validate(
         EvaluateConfig(**asdict(folds), by=by),
         device=arguments.device,
         jobs=arguments.jobs,
-        search_duplicates=arguments.duplicates,
+        search_duplicates=arguments.duplicates is not False,
     )

@@ -4,10 +4,8 @@ import argparse
 import sys
 
 from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_parser, add_predictor, open_predictor
 from genre.explain.config import ExplainConfig
-from genre.run_config import PredictConfig, Settings
-from genre.settings_file import add_settings, read_settings
 
 DESCRIPTION = """\
 Say which stem decided the genre of a recording, by Shapley values: what a stem adds to the log-odds, over all
@@ -23,40 +21,25 @@ With --summary there are no figures of recordings: for a whole corpus."""
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "explain",
-        help="which stem decided, and where",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("model", metavar="MODEL", help="the checkpoint, such as best_model.pth")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of recordings")
+    parser = add_parser(commands, "explain", "which stem decided, and where", DESCRIPTION)
     parser.add_argument(
         "-o", "--output-dir", default="explain", metavar="DIR", help="where to write (default: explain)"
     )
     parser.add_argument("--summary", action="store_true", help="no figures and sound of each recording")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add_arguments(parser, ExplainConfig, title="attribution")
-    add_arguments(parser, PredictConfig, title="windows")
-    add_settings(parser, "separation", note=" (what is not given is as in training, whatever the default)")
+    add_predictor(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`genre explain`."""
     config = from_arguments(ExplainConfig, arguments)
-    windows = from_arguments(PredictConfig, arguments)
 
-    from genre import checkpoint as checkpoints
     from genre.explain.track import Explainer
     from genre.explain.write import write_report
-    from genre.predict import Predictor, find_recordings, nothing_usable
+    from genre.predict import find_recordings, nothing_usable
 
-    checkpoint = checkpoints.load(arguments.model)
-    separation = read_settings(arguments, Settings(separation=checkpoint.separation)).separation
-    predictor = Predictor(checkpoint, windows, device=arguments.device, separation=separation)
-    explainer = Explainer(predictor, config)
+    explainer = Explainer(open_predictor(arguments), config)
     recordings = find_recordings(arguments.files)
     report = write_report(explainer, recordings, arguments.output_dir, figures=not arguments.summary)
     for entry in report.entries:

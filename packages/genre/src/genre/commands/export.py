@@ -3,7 +3,7 @@
 import argparse
 
 from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_parser
 from genre.run_config import ExportConfig
 
 DESCRIPTION = """\
@@ -16,13 +16,7 @@ The file is compared with PyTorch by onnxruntime before it takes its name."""
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "export",
-        help="write a network as an ONNX file",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_parser(commands, "export", "write a network as an ONNX file", DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="the checkpoint, such as best_model.pth")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .onnx file")
     add_arguments(parser, ExportConfig)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_parser
 from genre.config import STEMS, SeparationConfig
 
 DESCRIPTION = """\
@@ -14,25 +14,19 @@ the file does as well."""
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    export = commands.add_parser(
-        "export-stems",
-        help="sound files of the stems",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    export.add_argument("tracks", nargs="*", metavar="ID|FILE", help="which tracks (default: all)")
-    export.add_argument(
+    parser = add_parser(commands, "export-stems", "sound files of the stems", DESCRIPTION)
+    parser.add_argument("tracks", nargs="*", metavar="ID|FILE", help="which tracks (default: all)")
+    parser.add_argument(
         "--channels", nargs="+", choices=STEMS, default=list(STEMS), help="which stems (default: all four)"
     )
-    export.add_argument(
+    parser.add_argument(
         "-o", "--output-dir", default="stems", metavar="DIR", help="where to write (default: stems)"
     )
     default = SeparationConfig.separation_cache_dir
-    export.add_argument(
+    parser.add_argument(
         "--separation-cache-dir", default=default, metavar="DIR", help=f"the cache (default: {default})"
     )
-    export.set_defaults(command=run)
+    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_artists, add_corpus, add_parser, open_corpus
 
 DESCRIPTION = """\
 Find recordings that are in a corpus more than once, exactly or nearly (cut, louder, noisy, compressed), and
@@ -12,21 +12,9 @@ come from the column artist of tracks.csv, or from a table given with --artists.
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "leakage",
-        help="find duplicates and near duplicates",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("data", metavar="DATA", help="the corpus; see `genre separate --help`")
-    parser.add_argument(
-        "--layout",
-        choices=("auto", "contest", "folders", "csv"),
-        default="auto",
-        help="how DATA is organised (default: auto)",
-    )
-    parser.add_argument("--artists", metavar="CSV", help="table with the columns path and artist")
+    parser = add_parser(commands, "leakage", "find duplicates and near duplicates", DESCRIPTION)
+    add_corpus(parser)
+    add_artists(parser)
     parser.add_argument("--folds", type=int, default=5, metavar="INT", help="number of folds (default: 5)")
     parser.add_argument("--seed", type=int, default=0, metavar="INT", help="seed of the folds (default: 0)")
     parser.add_argument(
@@ -42,14 +30,11 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`genre leakage`."""
     from audio_io.errors import ConfigError
-    from genre.folds import folds, read_artists
-    from genre.layouts import read_corpus
+    from genre.folds import folds
     from genre.leakage import find_leakage, torn, write_leakage
     from genre.outputs import check_target
 
-    corpus = read_corpus(arguments.data, arguments.layout)
-    if arguments.artists:
-        corpus = read_artists(arguments.artists, corpus)
+    corpus = open_corpus(arguments)
     if arguments.folds < 2:
         raise ConfigError("folds", arguments.folds, "at least 2")
     check_target(arguments.output)

@@ -7,10 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from audio_io.errors import ConfigError
-from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
-from genre.run_config import PredictConfig, Settings
-from genre.settings_file import add_settings, read_settings
+from genre.commands.parsers import Commands, add_parser, add_predictor, open_predictor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,22 +28,13 @@ its sample_submit."""
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "predict",
-        help="the genres of recordings",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("model", metavar="MODEL", help="the checkpoint, such as best_model.pth")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="recordings, or folders of recordings")
+    parser = add_parser(commands, "predict", "the genres of recordings", DESCRIPTION)
     parser.add_argument(
         "--submit", action="store_true", help="FILE is a contest's folder: predict its test tracks"
     )
     parser.add_argument(
         "-o", "--output", metavar="CSV", help="table to write (default: none; with --submit: submit.csv)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument(
         "--jobs",
         type=int,
@@ -54,8 +42,7 @@ def add_command(commands: Commands) -> None:
         metavar="INT",
         help="processes that separate for --submit (default: 1)",
     )
-    add_arguments(parser, PredictConfig, title="windows")
-    add_settings(parser, "separation", note=" (what is not given is as in training, whatever the default)")
+    add_predictor(parser)
     parser.set_defaults(command=run)
 
 
@@ -63,17 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     """`genre predict`."""
     if arguments.submit and len(arguments.files) > 1:
         raise ConfigError("submit", f"{len(arguments.files)} folders", "the folder of one contest")
-    config = from_arguments(PredictConfig, arguments)
 
-    from genre import checkpoint as checkpoints
     from genre.outputs import check_target
-    from genre.predict import Predictor
 
     if arguments.output:
         check_target(arguments.output)
-    checkpoint = checkpoints.load(arguments.model)
-    separation = read_settings(arguments, Settings(separation=checkpoint.separation)).separation
-    predictor = Predictor(checkpoint, config, device=arguments.device, separation=separation)
+    predictor = open_predictor(arguments)
     return _submit(arguments, predictor) if arguments.submit else _predict(arguments, predictor)
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import Commands, add_corpus, add_device, add_jobs, add_parser, open_corpus
 from genre.config import FeatureConfig, SeparationConfig
 
 DESCRIPTION = """\
@@ -17,41 +17,27 @@ listed at the end and in quarantine.csv beside the stems."""
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    separate = commands.add_parser(
-        "separate",
-        help="make the stems of a corpus",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    separate.add_argument("data", metavar="DATA", help="the corpus")
-    separate.add_argument(
-        "--layout",
-        choices=("auto", "contest", "folders", "csv"),
-        default="auto",
-        help="how DATA is organised (default: auto)",
-    )
-    separate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    separate.add_argument(
+    parser = add_parser(commands, "separate", "make the stems of a corpus", DESCRIPTION)
+    add_corpus(parser)
+    add_device(parser)
+    parser.add_argument(
         "--segments",
         type=int,
         default=0,
         metavar="INT",
         help="segments that Demucs takes at once (default: 4 on a GPU, 1 on a CPU)",
     )
-    separate.add_argument(
-        "--jobs", type=int, default=1, metavar="INT", help="processes side by side (default: 1)"
-    )
-    separate.add_argument("--thorough", action="store_true", help="compare the check sums of what is there")
-    separate.add_argument(
+    add_jobs(parser)
+    parser.add_argument("--thorough", action="store_true", help="compare the check sums of what is there")
+    parser.add_argument(
         "--sample-rate",
         type=int,
         default=FeatureConfig.sample_rate,
         metavar="INT",
         help=f"sample rate of the stems in Hz (default: {FeatureConfig.sample_rate})",
     )
-    add_arguments(separate, SeparationConfig, title="separation")
-    separate.set_defaults(command=run)
+    add_arguments(parser, SeparationConfig, title="separation")
+    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,10 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     config = from_arguments(SeparationConfig, arguments)
     features = FeatureConfig(sample_rate=arguments.sample_rate)
 
-    from genre.layouts import read_corpus
     from genre.stem_cache import StemCache
 
-    corpus = read_corpus(arguments.data, arguments.layout)
+    corpus = open_corpus(arguments)
     cache = StemCache(config, features)
     summary = cache.fill(
         [*corpus.tracks, *corpus.test],

@@ -3,7 +3,15 @@
 import argparse
 
 from audio_io.settings import add_arguments, from_arguments
-from genre.commands.parsers import Commands
+from genre.commands.parsers import (
+    Commands,
+    add_artists,
+    add_corpus,
+    add_device,
+    add_jobs,
+    add_parser,
+    open_corpus,
+)
 from genre.run_config import RunConfig
 from genre.settings_file import add_settings, read_settings
 
@@ -18,25 +26,12 @@ DATA is as for genre separate. The same command goes on with a run that was inte
 
 def add_command(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "train",
-        help="train a network on a corpus",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("data", metavar="DATA", help="the corpus")
+    parser = add_parser(commands, "train", "train a network on a corpus", DESCRIPTION)
+    add_corpus(parser)
+    add_artists(parser)
     parser.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument(
-        "--layout",
-        choices=("auto", "contest", "folders", "csv"),
-        default="auto",
-        help="how DATA is organised (default: auto)",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="INT", help="processes that separate (default: 1)"
-    )
+    add_device(parser)
+    add_jobs(parser)
     add_arguments(parser, RunConfig, title="run")
     add_settings(parser)
     parser.set_defaults(command=run)
@@ -47,11 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments)
     run_config = from_arguments(RunConfig, arguments)
 
-    from genre.layouts import read_corpus
     from genre.train_corpus import train_corpus
 
     result = train_corpus(
-        read_corpus(arguments.data, arguments.layout),
+        open_corpus(arguments),
         arguments.output_dir,
         settings,
         run=run_config,

@@ -30,16 +30,23 @@ class Plan:
     settings: Settings
     evaluate: EvaluateConfig
 
-    def varied(self, seed: int | None = None, ensemble: int | None = None) -> "Plan":
-        """The same songs with other networks.
+    def varied(
+        self, seed: int | None = None, ensemble: int | None = None, corpus_seed: int | None = None
+    ) -> "Plan":
+        """The same with other networks, or other songs.
 
         Args:
             seed: Of the folds and of the first network of each.
             ensemble: Networks a fold, with the seeds `seed`, `seed + 1` and so on.
+            corpus_seed: Of artists and songs.
+
+        Raises:
+            ConfigError: If a value cannot be used; it names the field.
         """
-        train, test = self.settings.train, self.evaluate
+        corpus, train, test = self.corpus, self.settings.train, self.evaluate
         return replace(
             self,
+            corpus=replace(corpus, seed=corpus.seed if corpus_seed is None else corpus_seed),
             settings=replace(self.settings, train=replace(train, seed=train.seed if seed is None else seed)),
             evaluate=replace(test, ensemble=test.ensemble if ensemble is None else ensemble),
         )

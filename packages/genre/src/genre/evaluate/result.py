@@ -117,14 +117,24 @@ class Split:
         return mean
 
     @cached_property
+    def artists(self) -> dict[str, str] | None:
+        """Who made each track, by its id; None if that is not known of all, or it is one artist only."""
+        known = {track.id: track.artist for track in self.tracks if track.artist}
+        return known if len(known) == len(self.tracks) and len(set(known.values())) > 1 else None
+
+    @cached_property
     def scores(self) -> Scores:
         """Of the mean over the seeds, calibrated."""
-        return measure(self.truth, self.probabilities, self.labels)
+        return self._measure(self.probabilities)
 
     @cached_property
     def scores_before(self) -> Scores:
         """Of the mean over the seeds at temperature 1."""
-        return measure(self.truth, self.raw.mean(axis=0), self.labels)
+        return self._measure(self.raw.mean(axis=0))
+
+    def _measure(self, probabilities: Floats) -> Scores:
+        artists = None if self.artists is None else [self.artists[track.id] for track in self.tracks]
+        return measure(self.truth, probabilities, self.labels, artists)
 
     @cached_property
     def seed_scores(self) -> tuple[Scores, ...]:

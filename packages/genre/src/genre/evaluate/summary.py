@@ -1,6 +1,7 @@
 """What evaluations come to, in sentences."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 from genre.evaluate.figures import split_title
@@ -19,7 +20,7 @@ def headline(name: str, evaluation: Evaluation) -> str:
         "artist": "tracks by artists that the network had not heard",
         "random": "tracks that the network had not heard, though it may know their artists",
     }.get(split.by, "tracks")
-    interval = f"95 % interval {_percent(low)} to {_percent(high)}"
+    interval = f"95 % interval {_percent(low)} to {_percent(high)}, {_way(scores.interval_over)}"
     accuracy = f"{_percent(scores.accuracy)} of {scores.tracks} {what} ({interval})"
     return f"{name}: {accuracy}, macro-F1 {scores.macro_f1:.3f}."
 
@@ -34,7 +35,7 @@ def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
     text = f"{name}: random folds give {_percent(loose)} and folds by artist {_percent(strict)}"
     if points <= 0:
         return f"{text}; knowing the artists did not help here."
-    found = compare(random.is_right, artist.is_right)
+    found = compare(random.is_right, artist.is_right, artist.artists)
     known = "artists and duplicates" if random.copies else "artists"
     cause = (
         f"thanks to {known} that the network has heard" if found.p_value < _CHANCE else "perhaps by chance"
@@ -42,16 +43,36 @@ def gap_sentence(name: str, evaluation: Evaluation) -> str | None:
     return f"{text}, {points:.1f} points more, {cause} ({_counts(found, 'random folds', 'folds by artist')})."
 
 
-def model_sentences(evaluations: Mapping[str, Evaluation]) -> list[str]:
+@dataclass(frozen=True)
+class Versus:
+    """Two models, compared.
+
+    Attributes:
+        by: The way of splitting.
+        models: Their names.
+        result: The first against the second.
+    """
+
+    by: str
+    models: tuple[str, str]
+    result: Comparison
+
+    @property
+    def sentence(self) -> str:
+        """What was found."""
+        return f"{_capital(split_title(self.by))}: {_counts(self.result, *self.models)}."
+
+
+def compare_models(evaluations: Mapping[str, Evaluation]) -> list[Versus]:
     """Each model against the next one, on the tracks and by the ways of splitting that both have."""
     found = []
     for (first, one), (second, other) in pairwise(evaluations.items()):
         for by in one.splits:
             if by not in other.splits:
                 continue
-            result = compare(one.splits[by].is_right, other.splits[by].is_right)
+            result = compare(one.splits[by].is_right, other.splits[by].is_right, one.splits[by].artists)
             if result.tracks:
-                found.append(f"{_capital(split_title(by))}: {_counts(result, first, second)}.")
+                found.append(Versus(by, (first, second), result))
     return found
 
 
@@ -82,7 +103,17 @@ def _counts(found: Comparison, first: str, second: str) -> str:
     about = f"of the {found.tracks} tracks that both have answered"
     verb = "is" if found.first_only == 1 else "are"
     only = f"{found.first_only} {verb} right only with {first} and {found.second_only} only with {second}"
-    return f"{about}, {only}; McNemar p = {found.p_value:.2g}"
+    if found.artists is None:
+        return f"{about}, {only}; McNemar p = {found.p_value:.2g}"
+    points = f"{100 * found.difference:.1f} points"
+    if found.interval is not None:
+        low, high = (100 * end for end in found.interval)
+        points += f" (95 % interval {low:.1f} to {high:.1f}, bootstrap over {found.artists} artists)"
+    return f"{about}, {only}: {points}; p = {found.p_value:.2g} by exchange within artists"
+
+
+def _way(drawn: str) -> str:
+    return "by Wilson, as if tracks were independent" if drawn == "tracks" else f"bootstrap over {drawn}"
 
 
 def _capital(words: str) -> str:
