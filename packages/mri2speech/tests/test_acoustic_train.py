@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from audio_io.errors import ConfigError
+from audio_io.errors import ConfigError, FileError
 from mri2speech.acoustic import checkpoint
 from mri2speech.acoustic.config import AcousticConfig, FitConfig
 from mri2speech.acoustic.data import Pieces, epoch_of
@@ -209,6 +209,14 @@ def test_bad_input_is_one_sentence(data, uninterrupted, tmp_path, capsys):
     assert "n_mels: found 80, expected 64, as in" in fails("--data", data, "-o", tmp_path, "--n-mels", "80")
     with pytest.raises(ConfigError, match=r"hidden: found 8, where the run in .* has 16, expected the same"):
         fit(data, uninterrupted, QUICK, architecture=dataclasses.replace(TINY, hidden=8), progress=False)
+    split = (uninterrupted / "split.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"seed: found 7, where the run in .* has 42"):
+        fit(data, uninterrupted, dataclasses.replace(QUICK, seed=7), architecture=TINY, progress=False)
+    assert (uninterrupted / "split.json").read_bytes() == split
+    with pytest.raises(FileError, match=r"other.pt: found no such file, expected the best model of the run"):
+        fit(data, uninterrupted, QUICK, architecture=TINY, out_ckpt=tmp_path / "other.pt", progress=False)
+    assert "data: found none, expected a data set, as --out-ckpt is given" in fails("--out-ckpt", tmp_path)
+    assert "quick: found --data as well" in fails("--quick", "--data", data, "-o", tmp_path)
     (tmp_path / "last.ckpt").write_bytes(b"half")
     assert "last.ckpt: found a file that cannot be read" in fails("--data", data, "-o", tmp_path, *COMMAND)
     assert not (tmp_path / "best.pt").exists()

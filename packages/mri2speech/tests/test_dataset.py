@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,23 @@ def test_what_is_missing_or_does_not_fit_is_named(data, tmp_path):
         SequenceDataset(data, mel=MelConfig(n_mels=80))
     with pytest.raises(IndexError):
         SequenceDataset(data)[len(LENGTHS)]
+
+
+@pytest.mark.parametrize("image_size", [None, 64])
+def test_damaged_frames_are_named(data, tmp_path, image_size):
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "samples" / "s1_1" / "mri.npy"
+    frames = np.load(path)
+    frames[9, 3, 3] = np.nan
+    np.save(path, frames)
+    windows = FixedLenPairDataset(tmp_path / "data", image_size=image_size)
+    assert windows[0]["mri"].isfinite().all()
+    with pytest.raises(FileError, match=r"s1_1.mri.npy: found NaN or infinity, expected values from 0 to 1"):
+        windows[LENGTHS[0] - 3 + 7]
+    np.savez(path.with_suffix(".npz"), frames=frames)
+    path.with_suffix(".npz").replace(path)
+    with pytest.raises(FileError, match=r"mri.npy: found an archive of arrays"):
+        SequenceDataset(tmp_path / "data", image_size=image_size)[1]
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -19,6 +19,7 @@ from mri2speech.meta import Meta
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.corpus import preprocess
 from mri2speech.preprocess.frames import normalise
+from mri2speech.preprocess.workers import run_all
 from mri2speech.video_writer import write_video
 
 RATE = 11413
@@ -149,6 +150,24 @@ def test_a_run_that_was_killed_goes_on_and_loses_nothing(tmp_path):
     assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
 
 
+def test_a_data_set_that_is_half_made_anew_is_none(films, tmp_path, monkeypatch):
+    preprocess(films, tmp_path, PreprocessConfig(image_size=16))
+
+    def interrupted(items, task, workers):
+        yield next(run_all(items, task, workers=workers))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mri2speech.preprocess.corpus.run_all", interrupted)
+    plain = MelConfig(preemphasis=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(films, tmp_path, PreprocessConfig(image_size=16), plain)
+    with pytest.raises(FileError, match=r"meta.json: found no such file"):
+        Meta.load(tmp_path)
+    monkeypatch.undo()
+    assert preprocess(films, tmp_path, PreprocessConfig(image_size=16), plain).kept == 1
+    assert Meta.load(tmp_path).mel == plain
+
+
 def test_one_film_that_cannot_be_used_does_not_stop_the_others(tmp_path, capsys):
     place = tmp_path / "films"
     film(place / "a_good.avi")
@@ -206,6 +225,23 @@ def test_the_original_options_and_sound_files_apart(tmp_path):
     assert main(command) == 0
     (sample,) = Meta.load(tmp_path / "d").samples
     assert (sample.speaker, sample.audio, sample.frames) == ("s1", "s1_a.wav", 40)
+
+
+def test_two_sound_files_of_one_name_are_refused_naming_both(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_video(tmp_path / "films" / f"{name}.avi", frames(30), FPS, lossless=True)
+        save(tmp_path / "wavs" / f"{name}.wav", sound(30 / FPS)[None], RATE)
+    save(tmp_path / "wavs" / "a.flac", sound(30 / FPS, seed=1)[None], RATE)
+    command = ["preprocess", "--data-dir", str(tmp_path / "films"), "--image-size", "16"]
+    command += ["--audio-dir", str(tmp_path / "wavs"), "--out-dir", str(tmp_path / "d")]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "dropped: a.avi: found 2 sound files for it, a.flac and a.wav, expected one\n" in error
+    assert [sample.id for sample in Meta.load(tmp_path / "d").samples] == ["b"]
+    # A preferred one decides.
+    save(tmp_path / "wavs" / "a_clean.wav", sound(30 / FPS, seed=2)[None], RATE)
+    assert main([*command, "--audio-suffix", "_clean"]) == 0
+    assert [sample.audio for sample in Meta.load(tmp_path / "d").samples] == ["a_clean.wav", "b.wav"]
 
 
 def test_a_mask_is_multiplied_in_and_must_fit(tmp_path, capsys):

@@ -174,11 +174,30 @@ def test_onnx_runtime_says_the_same(tmp_path, generator):
     expected = Synthesizer(model, SCALER, generator)
     torch.testing.assert_close(runtime.mel(frames.numpy()), expected.mel(frames), rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(runtime.speech(frames.numpy()), expected.speech(frames), rtol=1e-3, atol=1e-3)
+    other = Scaler(-50.0, 20.0, MelConfig(fmax=5000.0))
+    export(tmp_path, model=model, scaler=other, generator=None)
+    with pytest.raises(FileError, match=r"vocoder.onnx: found a vocoder of fmax = None, expected fmax = 50"):
+        OnnxSynthesizer(tmp_path)
     (tmp_path / "acoustic.onnx").write_bytes(b"no model")
     with pytest.raises(FileError, match=r"acoustic.onnx: found no model for ONNX Runtime"):
         OnnxSynthesizer(tmp_path)
     with pytest.raises(FileError, match="no such file"):
         OnnxSynthesizer(tmp_path / "none")
+
+
+class Lengthwise(torch.nn.Module):
+    """Something that tracing does not keep: what it does depends on the number of frames."""
+
+    config = VocoderConfig()
+
+    def forward(self, mel):
+        return mel.sum(1, keepdim=True) * (2 if mel.shape[-1] > 15 else 1)
+
+
+def test_a_model_that_onnx_runtime_computes_differently_is_not_written(tmp_path):
+    with pytest.raises(FileError, match=r"vocoder.onnx: found ONNX Runtime 5.0e-01 away from PyTorch"):
+        export(tmp_path, model=None, scaler=SCALER, generator=Lengthwise())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_speech_and_picture(tmp_path, film, models, capsys):

@@ -11,6 +11,9 @@ import audio_io
 from audio_io.errors import ConfigError, FileError, TruncatedAudioError
 from mri2speech import dicom
 from mri2speech.film import VideoError
+from mri2speech.meta import Meta
+from mri2speech.preprocess.config import PreprocessConfig
+from mri2speech.preprocess.corpus import preprocess
 from mri2speech.video import open_video
 from mri2speech.video_writer import write_video
 
@@ -42,7 +45,7 @@ def test_a_lossless_film_comes_back_bit_for_bit_at_its_rate(tmp_path, frames, fp
     video = open_video(tmp_path / f"film{suffix}")
     np.testing.assert_array_equal(video.load(), frames)
     assert not video.is_variable
-    assert not video.is_colour
+    assert not video.colours.met
     # Matroska counts milliseconds; the rate that explains them is taken instead.
     np.testing.assert_allclose(video.times, np.arange(12) / fps, atol=1e-3 if suffix == ".mkv" else 1e-9)
     assert np.ptp(np.diff(video.times)) < 1e-9
@@ -90,9 +93,21 @@ def test_colour_is_told_and_becomes_luma(tmp_path):
     red[:, :4] = 255
     write_video(tmp_path / "film.mp4", red, 25)
     video = open_video(tmp_path / "film.mp4")
-    assert video.is_colour
     # Luma of pure red, ITU-R BT.601: 0.299.
     assert video.load()[0, 10, 8] == pytest.approx(0.299 * 255, abs=4)
+    assert video.colours.met
+
+
+def test_colour_that_begins_later_is_told_too(tmp_path):
+    film = np.full((40, 16, 16, 3), 90, np.uint8)
+    film[:, :4] = np.arange(40)[:, None, None, None]
+    film[26:, 8:] = (255, 0, 0)
+    write_video(tmp_path / "film.mp4", film, 25, waveform=torch.rand(18000) / 2, sample_rate=11413)
+    assert preprocess(tmp_path, tmp_path / "data", PreprocessConfig(image_size=16)).dropped == ()
+    (sample,) = Meta.load(tmp_path / "data").samples
+    assert sample.notes == ("the film is in colour; its luma was taken",)
+    luma = open_video(tmp_path / "film.mp4").load()[:, 10, 8]
+    np.testing.assert_allclose(luma, [90] * 26 + [76] * 14, atol=4)
 
 
 def test_odd_sizes_are_made_even_and_half_a_film_is_never_left(tmp_path):

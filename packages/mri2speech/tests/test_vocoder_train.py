@@ -176,6 +176,8 @@ def test_a_new_run_starts_from_a_checkpoint_and_its_discriminators(corpus, tmp_p
     first = train(TINY, replace(SETTINGS, max_steps=3), corpus, tmp_path / "first")
     frozen = replace(TINY, learning_rate=0.0)
     settings = replace(SETTINGS, max_steps=1, adversarial_from=0)
+    with pytest.raises(FileError, match=r"g_00000003: found conv_pre.*expected"):
+        train(replace(TINY, upsample_initial_channel=32), settings, corpus, tmp_path / "second", start=first)
     second = train(frozen, settings, corpus, tmp_path / "second", start=first)
     assert second.name == "g_00000001"
     assert same(weights(first), weights(second))

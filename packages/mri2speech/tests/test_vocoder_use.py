@@ -166,11 +166,14 @@ def test_what_cannot_be_compared_is_named(checkpoint, wavs, tmp_path):
     other = VocoderConfig(**{**vars(TINY), "fmax": 5000.0})
     save_generator(tmp_path / "other" / "g_00000001", Generator(other))
     paths = audio_io.files.walk(wavs)
-    with pytest.raises(FileError, match=r"g_00000001: found a vocoder of MelConfig.*fmax=5000"):
+    with pytest.raises(FileError, match=r"g_00000001: found a vocoder, one of fmax = 5000.0, expected"):
         compare([checkpoint, tmp_path / "other"], paths, tmp_path / "out")
     audio_io.save(tmp_path / "short" / "s.wav", torch.zeros(1, 800), 11413)
     with pytest.raises(FileError, match=r"s\.wav: found 800 samples, expected at least 2048"):
         compare([checkpoint], [tmp_path / "short" / "s.wav"], tmp_path / "out")
+    audio_io.save(tmp_path / "more" / "low.flac", torch.zeros(1, 8000), 11413)
+    with pytest.raises(ConfigError, match=r"recordings: found .*low.wav and .*low.flac, expected names that"):
+        compare([checkpoint], [*paths, tmp_path / "more" / "low.flac"], tmp_path / "out")
     with pytest.raises(FileError, match=r"short: found no checkpoint g_\*"):
         compare([tmp_path / "short"], paths, tmp_path / "out")
 

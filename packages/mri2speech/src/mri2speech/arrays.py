@@ -31,7 +31,8 @@ def read_array(
         FileError: If the file is missing, damaged, an archive, or holds Python objects.
     """
     try:
-        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        # Copy on write: torch has no tensors that cannot be written to.
+        array = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     except FileNotFoundError as cause:
         raise error(path, "no such file", wanted) from cause
     except _DAMAGED as cause:

@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from audio_io.errors import ConfigError, FileError
+from mri2speech.arrays import read_array
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler
 from mri2speech.meta import META_NAME, SCALER_NAME, Meta, sample_folder, windows
@@ -81,14 +82,20 @@ class _Samples:
 
     def frames(self, number: int, part: slice) -> Tensor:
         """Frames of a sample, float32 `[T, h, w]`; if float32 and whole, the mapped ones."""
-        mri = self[number][0]
-        if self.factor == 1:
-            return mri[part].float()
         if not self.is_kept:
-            return functional.avg_pool2d(mri[part].float(), self.factor)
+            return self._read(number, part)
         if number not in self._averaged:
-            self._averaged[number] = functional.avg_pool2d(mri.float(), self.factor)
+            self._averaged[number] = self._read(number, slice(None))
         return self._averaged[number][part]
+
+    def _read(self, number: int, part: slice) -> Tensor:
+        frames = self[number][0][part].float()
+        if self.factor > 1:
+            frames = functional.avg_pool2d(frames, self.factor)
+        if not frames.sum().isfinite():
+            path = sample_folder(self.folder, self.meta.samples[number].id) / "mri.npy"
+            raise FileError(path, "NaN or infinity", "values from 0 to 1")
+        return frames
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Frames [T, H, W], mapped, and normalised mels [T, n_mels] of a sample."""
@@ -123,7 +130,8 @@ class _PreprocessedDataset(Dataset[Item]):
         self.scaler = scaler or Scaler.load(place / SCALER_NAME, expected=self.meta.mel)
         self._samples = _Samples(place, self.meta, self.scaler, image_size)
 
-    def _item(self, number: int, frames: slice, index: int) -> Item:
+    def piece(self, number: int, frames: slice, index: int) -> Item:
+        """Frames of a sample, as an item of this number."""
         _, mel = self._samples[number]
         window = self._samples.frames(number, frames)
         mask = torch.ones(len(window), dtype=torch.bool)
@@ -175,7 +183,7 @@ class FixedLenPairDataset(_PreprocessedDataset):
             raise IndexError(index)
         number = bisect_right(self._ends, index)
         start = index - (self._ends[number - 1] if number else 0)
-        return self._item(number, slice(start, start + self.ref_frames), index)
+        return self.piece(number, slice(start, start + self.ref_frames), index)
 
 
 class SequenceDataset(_PreprocessedDataset):
@@ -201,7 +209,7 @@ class SequenceDataset(_PreprocessedDataset):
     def __getitem__(self, index: int) -> Item:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return self._item(index, slice(None), index)
+        return self.piece(index, slice(None), index)
 
 
 def collate_pad(items: Sequence[Item]) -> Batch:
@@ -216,13 +224,7 @@ def collate_pad(items: Sequence[Item]) -> Batch:
 
 def _load(path: Path, shape: tuple[int, ...], *, mapped: bool) -> npt.NDArray[np.float32]:
     wanted = f"an array {list(shape)} as preprocess writes it"
-    try:
-        # Copy on write: torch has no tensors that cannot be written to.
-        array = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FileError(path, "no such file", wanted) from error
-    except (ValueError, EOFError, OSError) as error:
-        raise FileError(path, f"an array that cannot be read ({error})", wanted) from error
+    array = read_array(path, wanted, mapped=mapped)
     if array.shape != shape or array.dtype not in (np.float32, np.float16):
         raise FileError(path, f"an array {list(array.shape)} of {array.dtype}", wanted)
     return np.asarray(array)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audio_io.errors import FileError
-from mri2speech.film import DICOM_EXTENSIONS, Image, Video, VideoError, checked_times
+from mri2speech.film import DICOM_EXTENSIONS, Colours, Image, Video, VideoError, checked_times
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 _TAGS = [
@@ -74,7 +74,7 @@ def open_dicom(path: Path, fps: float | None) -> Video:
         int(first.Columns),
         lambda: _decode(ordered, inverted=inverted),
         is_variable=not np.allclose(np.diff(times), np.diff(times)[0], rtol=0.02),
-        is_colour=not str(first.get("PhotometricInterpretation", "")).startswith("MONOCHROME"),
+        colours=Colours(not str(first.get("PhotometricInterpretation", "")).startswith("MONOCHROME")),
         codec="DICOM",
     )
 

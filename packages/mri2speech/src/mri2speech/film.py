@@ -1,7 +1,7 @@
 """A film as its readers give it: grey frames with the times at which they show."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ class VideoError(FileError):
     """A film cannot be used."""
 
 
+@dataclass
+class Colours:
+    """Whether colours were met in what was read of a film so far; a film may begin in grey."""
+
+    met: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Video:
     """An opened film; its frames are decoded when they are asked for.
@@ -32,7 +39,7 @@ class Video:
         height: In pixels.
         width: In pixels.
         is_variable: Whether the steps between frames differ by more than the rounding of the time stamps.
-        is_colour: Whether the first frame has colours; the frames read are its luma.
+        colours: Whether there are any; the frames read are their luma.
         start_time: When the first frame shows on the clock of the container, in s.
         has_sound: Whether there is a sound track (`audio_io.load` reads it).
         codec: How the frames are coded.
@@ -44,7 +51,7 @@ class Video:
     width: int
     decode: Callable[[], Iterator[Image]]
     is_variable: bool = False
-    is_colour: bool = False
+    colours: Colours = field(default_factory=Colours)
     start_time: float = 0.0
     has_sound: bool = False
     codec: str = ""

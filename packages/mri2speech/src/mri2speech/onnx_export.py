@@ -27,6 +27,7 @@ from mri2speech.vocoder.generator import Generator
 OPSET = 17
 # Frames with which a model is traced, and others with which it is checked.
 _TRACED, _CHECKED = 12, 19
+TOLERANCE = 1e-3  # largest difference to PyTorch, relative to the largest value
 
 
 class MissingOnnxError(UserError):
@@ -81,6 +82,7 @@ def export(
 
     Raises:
         MissingOnnxError: If the extra is not installed.
+        FileError: If ONNX Runtime computes something else than PyTorch; no such file appears.
         ConfigError: If the vocoder takes other mels than the scaler is of.
     """
     require_onnx()
@@ -148,7 +150,10 @@ def _export(
         onnx.save(stored, str(temporary))
         expected = graph(example)
         found = torch.from_numpy(_session(temporary).run(None, {given: example.numpy()})[0])
-    difference = float((found - expected).abs().max() / expected.abs().max())
+        difference = float((found - expected).abs().max() / expected.abs().max())
+        if not difference <= TOLERANCE:
+            wanted = f"at most {TOLERANCE:g} of the largest value"
+            raise FileError(path, f"ONNX Runtime {difference:.1e} away from PyTorch", wanted)
     return ExportReport(path, path.stat().st_size / 1e6, difference)
 
 
@@ -162,6 +167,13 @@ def _session(path: Path) -> Any:  # noqa: ANN401 - onnxruntime has no types
         raise FileError(path, "no model for ONNX Runtime", "a file of mri2speech export") from error
 
 
+def _mel_of(session: Any, path: Path) -> MelConfig:  # noqa: ANN401 - see _session
+    try:
+        return MelConfig(**json.loads(session.get_modelmeta().custom_metadata_map["mel"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise FileError(path, f"metadata without {error}", "a file of mri2speech export") from error
+
+
 class OnnxSynthesizer:
     """The exported models in ONNX Runtime.
 
@@ -173,7 +185,7 @@ class OnnxSynthesizer:
 
     Raises:
         MissingOnnxError: If the extra is not installed.
-        FileError: If a file is missing or no such model.
+        FileError: If a file is missing or no such model, or the two are of different mels.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -183,13 +195,10 @@ class OnnxSynthesizer:
             if not (root / name).is_file():
                 raise FileError(root / name, "no such file", "a folder written by mri2speech export")
         self._acoustic, self._vocoder = _session(root / "acoustic.onnx"), _session(root / "vocoder.onnx")
-        about = self._acoustic.get_modelmeta().custom_metadata_map
-        try:
-            self.mel_config = MelConfig(**json.loads(about["mel"]))
-        except (KeyError, ValueError, TypeError) as error:
-            raise FileError(
-                root / "acoustic.onnx", f"metadata without {error}", "a file of mri2speech export"
-            ) from error
+        self.mel_config = _mel_of(self._acoustic, root / "acoustic.onnx")
+        if differs := _mel_of(self._vocoder, root / "vocoder.onnx").difference(self.mel_config):
+            wanted = f"{differs[1]}, as acoustic.onnx has it"
+            raise FileError(root / "vocoder.onnx", f"a vocoder of {differs[0]}", wanted)
 
     def mel(self, frames: np.ndarray) -> Tensor:
         """See `Synthesizer.mel`."""

@@ -18,7 +18,7 @@ from audio_io.codecs.complete import check_complete
 from audio_io.codecs.formats import Container, identify
 from audio_io.errors import AudioNotFoundError, ConfigError, NoAudioError, UnknownFormatError
 from mri2speech.arrays import read_archive, read_array
-from mri2speech.film import DICOM_EXTENSIONS, MIN_FRAMES, Image, Video, VideoError, checked_times
+from mri2speech.film import DICOM_EXTENSIONS, MIN_FRAMES, Colours, Image, Video, VideoError, checked_times
 
 if TYPE_CHECKING:
     import av
@@ -33,9 +33,9 @@ VIDEO_EXTENSIONS = ARRAY_EXTENSIONS | DICOM_EXTENSIONS | CONTAINER_EXTENSIONS
 """Suffixes of what `open_video` reads."""
 
 _FORMATS = "a film (MP4, MOV, AVI, MKV, WebM, MPEG), an array (.npy, .npz) or DICOM"
-_GREY_SPREAD = (
-    32  # difference of red, green and blue of a pixel, of 255, that compression of grey stays below
-)
+# Difference of red, green and blue of a pixel, of 255, that compression of grey stays below.
+_GREY_SPREAD = 32
+_LOOK_EVERY = 10  # frames between those that are looked at for colours
 
 
 def open_video(path: str | Path, *, fps: float | None = None) -> Video:
@@ -126,16 +126,15 @@ def _open_container(path: Path, fps: float | None) -> Video:
         has_sound, codec = bool(container.streams.audio), stream.codec_context.name
     with _open(path, container_type) as container:
         first = _first_frame(path, container)
-        rgb = first.to_ndarray(format="rgb24").astype(np.int16)  # [H, W, 3]
-    spread = np.percentile(np.ptp(rgb, axis=-1), 99)
+    colours = Colours()
     return Video(
         path,
         checked_times(path, times),
         first.height,
         first.width,
-        lambda: _decode(path, container_type),
+        lambda: _decode(path, container_type, colours),
         is_variable=is_variable,
-        is_colour=bool(spread > _GREY_SPREAD),
+        colours=colours,
         start_time=start_time,
         has_sound=has_sound,
         codec=codec,
@@ -205,16 +204,25 @@ def _first_frame(path: Path, container: "InputContainer") -> "av.VideoFrame":
         raise _damaged(path, error) from error
 
 
-def _decode(path: Path, container_type: Container) -> Iterator[Image]:
+def _decode(path: Path, container_type: Container, colours: Colours) -> Iterator[Image]:
     import av
 
     with _open(path, container_type) as container:
         try:
-            for frame in container.decode(video=0):
+            for index, frame in enumerate(container.decode(video=0)):
+                if index % _LOOK_EVERY == 0 and not colours.met:
+                    colours.met = _is_colour(frame)
                 deep = frame.format.components[0].bits > 8
                 yield frame.to_ndarray(format="gray16le" if deep else "gray")
         except av.FFmpegError as error:
             raise _damaged(path, error) from error
+
+
+def _is_colour(frame: "av.VideoFrame") -> bool:
+    if frame.format.name.startswith("gray"):
+        return False
+    rgb = frame.to_ndarray(format="rgb24").astype(np.int16)  # [H, W, 3]
+    return bool(np.percentile(np.ptp(rgb, axis=-1), 99) > _GREY_SPREAD)
 
 
 def _damaged(path: Path, error: "av.FFmpegError") -> VideoError:

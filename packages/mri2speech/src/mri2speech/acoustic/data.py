@@ -43,13 +43,7 @@ class Pieces(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         number, start, end = self._pieces[index]
-        item = self._utterances[number]
-        return {
-            "mri": item["mri"][start:end],
-            "mel": item["mel"][start:end],
-            "mask": item["mask"][start:end],
-            "index": index,
-        }
+        return self._utterances.piece(number, slice(start, end), index)
 
 
 def open_data(

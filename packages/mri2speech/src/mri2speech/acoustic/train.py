@@ -82,16 +82,20 @@ def fit(
     seed_everything(config.seed)
     model = AcousticModel(architecture, pretrained=pretrained, backbone_weights=backbone_weights)
     folder.mkdir(parents=True, exist_ok=True)
-    if fabric.is_global_zero:
-        parts.save(folder / "split.json")
     run = _Run(fabric, model, config, loss, scaler, training, validation, folder)
     run.best = Path(out_ckpt) if out_ckpt is not None else folder / "best.pt"
     run.resume({**asdict(architecture), **asdict(loss), **asdict(config), "data": parts.data})
+    if fabric.is_global_zero:
+        # Not before, so that the split of a run of other settings is left alone.
+        parts.save(folder / "split.json")
     try:
         run.go(progress=progress and fabric.is_global_zero)
     finally:
         if fabric.is_global_zero:
             plot_curves(folder / "curves.png", run.record.history)
+    if fabric.is_global_zero and not run.best.is_file():
+        wanted = f"the best model of the run in {folder}, which is where --out-ckpt said when it was best"
+        raise FileError(run.best, "no such file", wanted)
     if progress and fabric.is_global_zero:
         print(f"wrote {run.best}, {folder / 'curves.png'}", flush=True)
     return run.best

@@ -86,7 +86,13 @@ def _add_original_names(parser: argparse.ArgumentParser, config: type) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`mri2speech train`."""
     if arguments.data is None:
+        for option in ("out_ckpt", "pretrained", "backbone_weights"):
+            if getattr(arguments, option):
+                name = option.replace("_", "-")
+                raise ConfigError("data", "none", f"a data set, as --{name} is given, which the demo has not")
         return run_demo(arguments)
+    if arguments.quick:
+        raise ConfigError("quick", "--data as well", "one of them: --quick is a smaller demo")
     if arguments.output_dir is None:
         raise ConfigError("output-dir", "none", "a folder for the run: --output-dir DIR")
     architecture = from_arguments(AcousticConfig, arguments)
@@ -115,7 +121,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
 
     preset = QUICK if arguments.quick else FULL
     config = dataclasses.replace(
-        preset,
+        preset.of_seed(arguments.seed),
         acoustic=_changed(preset.acoustic, arguments),
         loss=_changed(preset.loss, arguments),
         training=_changed(preset.training, arguments),

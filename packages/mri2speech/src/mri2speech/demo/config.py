@@ -75,6 +75,17 @@ class DemoConfig:
         if self.strangers.seed == self.phantom.seed:
             raise ConfigError("strangers", f"seed {self.strangers.seed}", "another seed than the phantom's")
 
+    def of_seed(self, seed: int) -> "DemoConfig":
+        """The demo with other speakers, films, weights and split, if the seed is not the training's own."""
+        if seed == self.training.seed:
+            return self
+        return replace(
+            self,
+            phantom=replace(self.phantom, seed=2 * seed),
+            strangers=replace(self.strangers, seed=2 * seed + 1),
+            training=replace(self.training, seed=seed),
+        )
+
 
 # Half precision keeps 256x256 frames of a quarter of an hour below 2 GB.
 _PREPROCESS = PreprocessConfig(dtype="float16", pairs="none")

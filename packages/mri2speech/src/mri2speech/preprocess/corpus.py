@@ -11,7 +11,7 @@ from audio_io.atomic import write_json, write_text
 from audio_io.errors import ConfigError, UserError
 from mri2speech.config import MelConfig
 from mri2speech.features import Scaler
-from mri2speech.meta import SCALER_NAME, Meta, Sample, sample_folder
+from mri2speech.meta import META_NAME, SCALER_NAME, Meta, Sample, sample_folder
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.preprocess.figure import draw
 from mri2speech.preprocess.pairs import write_pairs
@@ -78,6 +78,9 @@ def preprocess(
             samples[source.id] = sample
         else:
             waiting.append(source)
+    if any(sample_folder(target, source.id).exists() for source in waiting):
+        # Until all are made anew, the folder holds samples of two kinds, which nobody shall take for one.
+        (target / META_NAME).unlink(missing_ok=True)
     kept, dropped = len(samples), list(sources.dropped)
     for source, outcome in run_all(waiting, SampleTask(target, config, mel), workers=workers):
         if isinstance(outcome, Sample):

@@ -218,7 +218,7 @@ def _notes(source: Source, video: Video, flat: list[int], count: int) -> list[st
         )
     if video.is_variable:
         notes.append("the frame rate varies; time stamps were followed")
-    if video.is_colour:
+    if video.colours.met:
         notes.append("the film is in colour; its luma was taken")
     return notes
 

@@ -63,7 +63,7 @@ def find_sources(data_dir: Path, audio_dir: Path | None, config: PreprocessConfi
 
     A sample is named after its film, `sub1/vcv.mp4` becoming `sub1_vcv`. Its sound is the file of the same
     name in `audio_dir` (by default beside the film), else the film's own sound track. Its speaker is the
-    folder that the film is in, else its name up to the first `_` or `-`.
+    first folder on the way to the film, else its name up to the first `_` or `-`.
 
     Raises:
         ConfigError: If there is no such folder or no film in it.
@@ -80,7 +80,9 @@ def find_sources(data_dir: Path, audio_dir: Path | None, config: PreprocessConfi
     if config.mask_dir is not None and not Path(config.mask_dir).exists():
         raise ConfigError("mask_dir", config.mask_dir, "a mask or a folder of masks")
     root = audio_dir or data_dir
-    sounds = {path.relative_to(root).with_suffix("").as_posix(): path for path in audio_io.walk(root)}
+    sounds: dict[str, list[Path]] = {}
+    for path in audio_io.walk(root):
+        sounds.setdefault(path.relative_to(root).with_suffix("").as_posix(), []).append(path)
     offsets = _offsets(config.audio_offsets)
     sources = Sources()
     taken: dict[str, str] = {}
@@ -97,7 +99,7 @@ def find_sources(data_dir: Path, audio_dir: Path | None, config: PreprocessConfi
             if other != name:
                 found = f"a second film for the sample {identity}, after {other}"
                 raise FileError(name, found, "names that differ before the suffix")
-            audio = _sound(stem, sounds, config.audio_suffix)
+            audio = _sound(name, stem, sounds, config.audio_suffix)
             mask = _mask(name, identity, speaker, config.mask_dir)
         except UserError as error:
             sources.dropped.append((name, str(error)))
@@ -150,11 +152,15 @@ def _speaker(name: str, pattern: str | None) -> str:
     return prefix.group(1) if prefix else "unknown"
 
 
-def _sound(stem: str, sounds: dict[str, Path], suffix: str) -> Path | None:
+def _sound(name: str, stem: str, sounds: dict[str, list[Path]], suffix: str) -> Path | None:
     """The sound file of a film: at the same place below the folder, or directly in it."""
     base = stem.rpartition("/")[2]
     wanted = [stem + suffix, base + suffix] if suffix else []
-    return next((sounds[key] for key in (*wanted, stem, base) if key in sounds), None)
+    found = next((sounds[key] for key in (*wanted, stem, base) if key in sounds), [])
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise FileError(name, f"{len(found)} sound files for it, {names}", "one")
+    return found[0] if found else None
 
 
 def _mask(name: str, identity: str, speaker: str, mask_dir: str | None) -> Path | None:

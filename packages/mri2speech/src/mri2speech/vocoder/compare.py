@@ -78,10 +78,14 @@ def compare(
 
     Raises:
         FileError: If a file cannot be used, or the checkpoints have different mel settings.
-        ConfigError: If there is no recording.
+        ConfigError: If there is no recording, or two have one name.
     """
     if not recordings:
         raise ConfigError("recordings", "none", "at least one sound file")
+    known: dict[str, Path] = {}
+    for path in recordings:
+        if (other := known.setdefault(path.stem, path)) != path:
+            raise ConfigError("recordings", f"{other} and {path}", "names that differ before the suffix")
     folder = Path(folder)
     vocoders, mel_config = _vocoders(checkpoints, baseline, torch.device("cpu") if device is None else device)
     scores: list[Score] = []

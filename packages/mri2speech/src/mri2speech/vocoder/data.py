@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 import audio_io
 from audio_io.errors import FileError
+from mri2speech.arrays import read_array
 from mri2speech.config import MEL_FLOOR
 from mri2speech.features import mel_db, mel_log
 from mri2speech.vocoder.config import VocoderConfig, VocoderData
@@ -177,12 +177,7 @@ def read_mel(path: str | Path, n_mels: int) -> Tensor:
         FileError: If it is missing, of another shape, or not finite.
     """
     wanted = f"float numbers of shape [{n_mels}, T]"
-    try:
-        mel: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FileError(path, "no such file", wanted) from error
-    except (ValueError, EOFError) as error:
-        raise FileError(path, "no array of numbers", wanted) from error
+    mel = read_array(path, wanted)
     if mel.ndim == 3 and mel.shape[0] == 1:
         mel = mel[0]
     if mel.ndim != 2 or mel.shape[0] != n_mels or mel.shape[1] == 0 or mel.dtype.kind != "f":

@@ -16,6 +16,7 @@ from torch import Tensor
 from audio_io.atomic import atomic_path
 from audio_io.errors import FileError
 from audio_io.progress import Progress
+from mri2speech.arrays import read_array
 from mri2speech.dataset import SequenceDataset
 from mri2speech.features import mel_log
 from mri2speech.meta import sample_folder
@@ -66,10 +67,7 @@ def _ground_truth(data: Path, names: list[str]) -> Iterator[Tensor]:
     # From the files rather than through the scaler, which would round twice.
     for name in names:
         path = sample_folder(data, name) / "mel_db.npy"
-        try:
-            yield torch.from_numpy(np.load(path, allow_pickle=False)).float()
-        except (OSError, ValueError) as error:
-            raise FileError(path, f"an array that cannot be read ({error})", "mels in dB") from error
+        yield torch.from_numpy(read_array(path, "mels in dB")).float()
 
 
 def _predicted(films: SequenceDataset, acoustic: str | Path, device: torch.device) -> Iterator[Tensor]:

@@ -105,20 +105,24 @@ def sound_html(
         audio_io.save(wav, sound.waveform[None].clamp(-1, 1), config.sample_rate)
         with new_figure(png, width=4.0, height=1.6) as figure:
             axis = figure.add_subplot()
-            seconds = sound.mel.shape[1] / config.frame_rate
+            rate = config.frame_rate
             axis.imshow(
                 sound.mel.numpy(),
                 origin="lower",
                 aspect="auto",
                 vmin=top - _RANGE_DB,
                 vmax=top,
-                extent=(0, seconds, 0, config.n_mels),
+                # Each column lies around the time at which its frame is centred.
+                extent=(-0.5 / rate, (sound.mel.shape[1] - 0.5) / rate, 0, config.n_mels),
             )
             centres = band_centres(config).numpy()
             for number, line in enumerate(lines):
                 bands = np.interp(line, centres, np.arange(config.n_mels)) + 0.5
-                times = (np.arange(len(line)) + 0.5) / config.frame_rate
-                axis.plot(times, np.where(np.isfinite(line), bands, np.nan), color=PALETTE[number + 1])
+                axis.plot(
+                    np.arange(len(line)) / rate,
+                    np.where(np.isfinite(line), bands, np.nan),
+                    color=PALETTE[number + 1],
+                )
             axis.grid(visible=False)
             axis.set(xlabel="s", ylabel="mel band")
         return (

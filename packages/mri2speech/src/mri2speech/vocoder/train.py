@@ -22,6 +22,7 @@ from torch import Tensor
 from audio_io import cli
 from audio_io.errors import FileError
 from audio_io.progress import Progress
+from mri2speech.features import DB_TO_LOG
 from mri2speech.vocoder.checkpoint import (
     Training,
     load_discriminators,
@@ -44,8 +45,6 @@ from mri2speech.vocoder.runlog import RunLog
 
 # Recordings that TensorBoard gets as sound.
 _HEARD = 4
-# A mel distance of 1 in natural logarithms of the amplitude, in dB.
-_LOG_TO_DB = 8.685889638065037
 
 Losses = dict[str, Tensor]
 
@@ -237,7 +236,6 @@ def _check_same_run(folder: Path, config: VocoderConfig) -> None:
     """Refuse to go on with other networks or another mel than the folder's checkpoints have."""
     path = folder / CONFIG_NAME
     if not path.is_file():
-        config.save(path)
         return
     stored = VocoderConfig.load(path)
     free = {"batch_size", "learning_rate", "lr_decay", "adam_b1", "adam_b2", "seed", "segment_size", "extra"}
@@ -266,7 +264,7 @@ def _validate(run: _Run, validation: Segments, log: RunLog) -> None:
             mel, real = validation.whole(index)
             real = real.to(run.device)
             generated = run.generate(mel[None].to(run.device))[0]
-            totals["val_mel_db"] += _LOG_TO_DB * float(mel_loss(real, generated, config.mel))
+            totals["val_mel_db"] += float(mel_loss(real, generated, config.mel)) / DB_TO_LOG
             totals["val_stft"] += float(stft_distance(real, generated))
             if index < _HEARD:
                 log.add_sound(run.training.steps, validation.names[index], generated[0].cpu(), rate)
