@@ -68,8 +68,9 @@ def convert(
     output_names: Sequence[str],
     config: ConvertConfig | None = None,
     metadata: Mapping[str, str] | None = None,
+    further_inputs: Sequence[Sequence[Tensor]] = (),
 ) -> ConvertReport:
-    """Write a module as a `.mlpackage` for inputs of fixed shapes.
+    """Write a module as a `.mlpackage` for inputs of one shape, or of several that are enumerated.
 
     Complex arithmetic is replaced by real arithmetic on the way (see `realize`), and the result of that is
     compared with the module's own before anything is converted.
@@ -83,10 +84,13 @@ def convert(
         config: Settings; the defaults if None.
         metadata: Written into the package; `author`, `license`, `description` and `version` go into Core
             ML's own fields.
+        further_inputs: Inputs of other shapes that the package shall take as well, for modules of one input
+            whose graph holds no size that differs; see `capture`.
 
     Raises:
-        ConfigError: If the path or the number of names does not fit.
-        RealizeError: If the module cannot be realised.
+        ConfigError: If the path or the number of names does not fit, or further inputs are asked of a module
+            of several inputs or of `torch.export`.
+        RealizeError: If the module cannot be realised, or holds sizes.
         ConversionError: If coremltools has no converter for an operation.
     """
     config = config or ConvertConfig()
@@ -94,13 +98,22 @@ def convert(
     inputs = tuple(example_inputs)
     if len(input_names) != len(inputs):
         raise ConfigError("input_names", f"{len(input_names)} names", f"{len(inputs)}, one for each input")
+    if further_inputs and len(inputs) != 1:
+        raise ConfigError("further_inputs", f"a module of {len(inputs)} inputs", "a module of one input")
+    if further_inputs and config.capture != "trace":
+        raise ConfigError("capture", repr(config.capture), "trace, which alone takes further inputs")
     started = time.monotonic()
     _reset_peak_memory()
     with Progress(f"convert to {path.name}", 4, "steps") as progress, quiet():
         realized = Realized(module, inputs)
-        program = capture(realized, inputs, how=config.capture)
+        program = capture(realized, inputs, how=config.capture, further_inputs=further_inputs)
         progress.advance(1)
-        model = _to_core_ml(program, inputs, input_names, output_names, config)
+        # Lengths may be completed to the same number of frames.
+        shapes = [
+            list(dict.fromkeys(tuple(given[place].shape) for given in (inputs, *further_inputs)))
+            for place in range(len(inputs))
+        ]
+        model = _to_core_ml(program, shapes, input_names, output_names, config)
         progress.advance(1)
         model = compress(model, config)
         progress.advance(1)
@@ -121,7 +134,7 @@ def convert(
 
 def _to_core_ml(
     program: Any,  # noqa: ANN401 - either of two captures
-    inputs: Sequence[Tensor],
+    shapes: Sequence[Sequence[tuple[int, ...]]],
     input_names: Sequence[str],
     output_names: Sequence[str],
     config: ConvertConfig,
@@ -141,8 +154,13 @@ def _to_core_ml(
                 program,
                 # Waveforms stay float32 at the border whatever is computed with inside.
                 inputs=[
-                    ct.TensorType(name=name, shape=tuple(tensor.shape), dtype=np.float32)
-                    for name, tensor in zip(input_names, inputs, strict=True)
+                    ct.TensorType(
+                        name=name,
+                        # The first is the one that Core ML takes for the model's own.
+                        shape=first if not others else ct.EnumeratedShapes([first, *others], default=first),
+                        dtype=np.float32,
+                    )
+                    for name, (first, *others) in zip(input_names, shapes, strict=True)
                 ],
                 outputs=[ct.TensorType(name=name, dtype=np.float32) for name in output_names],
                 minimum_deployment_target=getattr(ct.target, config.target),

@@ -1,6 +1,8 @@
 """A model of the registry, made ready to be converted: its graph, example inputs, names and metadata."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +31,7 @@ class Source:
         input_names: Of the inputs.
         output_names: Of the outputs.
         metadata: For the converted file, so that it can be run without this package.
+        further_inputs: Inputs for the further segments, if any.
     """
 
     module: nn.Module
@@ -36,6 +39,7 @@ class Source:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     metadata: dict[str, str]
+    further_inputs: tuple[tuple[Tensor, ...], ...] = ()
 
 
 class Core(nn.Module):
@@ -58,6 +62,7 @@ def prepare(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     segment_seconds: float | None = None,
+    further_segments: Sequence[float] = (),
 ) -> Source:
     """Build a model and all that a converter needs of it.
 
@@ -69,27 +74,40 @@ def prepare(
         seed: See `registry.build`; also of the example input.
         checkpoint: See `registry.build`.
         segment_seconds: See `registry.build`.
+        further_segments: Other lengths in s that the graph shall take as well: of the pitch trackers, and of
+            the core of networks that are convolutions throughout (`Separator.any_frames`).
 
     Raises:
-        ConfigError: See `registry.build`.
+        ConfigError: See `registry.build`; also if the graph of the model holds its length.
         FileError: See `registry.build`.
     """
+    if not all(0 < seconds < math.inf for seconds in further_segments):
+        raise ConfigError("further_segments", further_segments, "lengths above 0 s")
     if name in registry.PITCH_MODELS:
-        return _prepare_pitch(name, io, weights, seed, checkpoint, segment_seconds)
+        return _prepare_pitch(name, io, weights, seed, checkpoint, segment_seconds, further_segments)
+    if further_segments and not (io == "core" and registry.skeleton(name).any_frames):
+        raise ConfigError(
+            "further_segments",
+            f"{name} with io {io}",
+            "io core of a network of convolutions (small, mdx_net_vocals, uvr_main, mdx23c, ...), or a pitch "
+            "tracker; the graphs of others hold their length",
+        )
     separator = registry.build(
         name, weights=weights, seed=seed, checkpoint=checkpoint, segment_seconds=segment_seconds
     )
     spec = registry.get_spec(name)
-    noise = torch.randn(
-        1, separator.channels, separator.segment, generator=torch.Generator().manual_seed(seed)
-    )
-    inputs: tuple[Tensor, ...] = (0.1 * noise,)
+    lengths = [separator.segment, *(round(seconds * spec.sample_rate) for seconds in further_segments)]
+    inputs: tuple[Tensor, ...] = (_noise(1, separator.channels, separator.segment, seed=seed),)
+    further: tuple[tuple[Tensor, ...], ...] = ()
     module: nn.Module = separator
     input_names: tuple[str, ...] = ("waveform",)
     output_names: tuple[str, ...] = ("stems",)
     if io == "core":
         with torch.no_grad():
             inputs = separator.analysis(*inputs)
+            further = tuple(
+                separator.analysis(_noise(1, separator.channels, length, seed=seed)) for length in lengths[1:]
+            )
         module = Core(separator)
         input_names, output_names = separator.core_inputs, separator.core_outputs
     layout = get_layout(spec.family, separator.stft) if io == "core" else None
@@ -102,9 +120,14 @@ def prepare(
         "io": io,
         "weights": Path(checkpoint).name if checkpoint is not None else weights,
         **separator.metadata(),
+        **({"segments": ",".join(map(str, lengths))} if further else {}),
         **({} if layout is None else {"spectrogram": json.dumps(asdict(layout))}),
     }
-    return Source(module, inputs, input_names, output_names, texts)
+    return Source(module, inputs, input_names, output_names, texts, further)
+
+
+def _noise(*shape: int, seed: int) -> Tensor:
+    return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _prepare_pitch(
@@ -114,6 +137,7 @@ def _prepare_pitch(
     seed: int,
     checkpoint: str | Path | None,
     segment_seconds: float | None,
+    further_segments: Sequence[float],
 ) -> Source:
     from separation_coreml.families import crepe
 
@@ -121,7 +145,9 @@ def _prepare_pitch(
         raise ConfigError("io", repr(io), f"no such setting for {name}: its input is frames")
     count = crepe.frame_count(segment_seconds)
     module = crepe.build(name, weights=weights, seed=seed, checkpoint=checkpoint)
-    noise = torch.randn(count, crepe.FRAME_LENGTH, generator=torch.Generator().manual_seed(seed))
+    further = tuple(
+        (_noise(crepe.frame_count(seconds), crepe.FRAME_LENGTH, seed=seed),) for seconds in further_segments
+    )
     texts = {
         "author": crepe.SOURCE,
         "license": crepe.LICENCE,
@@ -131,7 +157,8 @@ def _prepare_pitch(
         "weights": Path(checkpoint).name if checkpoint is not None else weights,
         **crepe.metadata(count),
     }
-    return Source(module, (0.1 * noise,), (crepe.INPUT,), (crepe.OUTPUT,), texts)
+    inputs = (_noise(count, crepe.FRAME_LENGTH, seed=seed),)
+    return Source(module, inputs, (crepe.INPUT,), (crepe.OUTPUT,), texts, further)
 
 
 def convert_model(
@@ -144,10 +171,17 @@ def convert_model(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     segment_seconds: float | None = None,
+    further_segments: Sequence[float] = (),
 ) -> ConvertReport:
     """Write a model of the registry as a `.mlpackage`; arguments and errors as of `prepare` and `convert`."""
     source = prepare(
-        name, io=io, weights=weights, seed=seed, checkpoint=checkpoint, segment_seconds=segment_seconds
+        name,
+        io=io,
+        weights=weights,
+        seed=seed,
+        checkpoint=checkpoint,
+        segment_seconds=segment_seconds,
+        further_segments=further_segments,
     )
     return convert(
         source.module,
@@ -157,4 +191,5 @@ def convert_model(
         output_names=source.output_names,
         config=config,
         metadata=source.metadata,
+        further_inputs=source.further_inputs,
     )

@@ -315,13 +315,19 @@ def _max_abs(wanted: Tensor, found: Tensor) -> float:
     return float((wanted.to(torch.float64) - found.to(torch.float64)).abs().max())
 
 
-def noise(program: Program, seed: int = 0) -> dict[str, Tensor]:
-    """White noise of standard deviation 0.1, about the level of music, and zeros for integers."""
+def noise(program: Program, seed: int = 0, shape: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+    """White noise of standard deviation 0.1, about the level of music, and zeros for integers.
+
+    Args:
+        program: What it is for.
+        seed: Of the noise.
+        shape: Of each input; the program's own if None.
+    """
     generator = torch.Generator().manual_seed(seed)
     return {
-        feature.name: 0.1 * torch.randn(feature.default, generator=generator)
+        feature.name: 0.1 * torch.randn(shape or feature.default, generator=generator)
         if feature.type.dtype.startswith("float")
-        else torch.zeros(feature.default, dtype=torch.int32)
+        else torch.zeros(shape or feature.default, dtype=torch.int32)
         for feature in program.inputs
     }
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from audio_io.errors import ConfigError
 from audio_io.settings import add_arguments, from_arguments
 from separation_coreml.commands.parsers import Commands, add_model_arguments, model_arguments
 from separation_coreml.config import ConvertConfig
@@ -23,6 +24,12 @@ def add_command(commands: Commands) -> None:
         allow_abbrev=False,
     )
     add_model_arguments(convert, "htdemucs.mlpackage")
+    convert.add_argument(
+        "--further-segments",
+        metavar="S,S,...",
+        help="lengths in s that the package shall take as well: of pitch trackers, and with --io core of "
+        "networks of convolutions (small, MDX-Net, MDX23C)",
+    )
     add_arguments(convert, ConvertConfig, title="conversion")
     convert.set_defaults(command=run)
 
@@ -35,10 +42,23 @@ def run(arguments: argparse.Namespace) -> int:
     from separation_coreml.package import check_path
 
     check_path(arguments.output)
-    report = convert_model(arguments.model, arguments.output, config=config, **model_arguments(arguments))
+    report = convert_model(
+        arguments.model,
+        arguments.output,
+        config=config,
+        further_segments=_seconds(arguments.further_segments),
+        **model_arguments(arguments),
+    )
     memory = f", {report.peak_memory_mb:.0f} MB of memory" if report.peak_memory_mb else ""
     print(
         f"{report.path}: {report.size_mb:.1f} MB, {report.operations} operations "
         f"({report.complex_removed} complex ones replaced); {report.seconds:.0f} s{memory}"
     )
     return 0
+
+
+def _seconds(text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text is not None else ()
+    except ValueError:
+        raise ConfigError("further_segments", repr(text), "lengths in s with commas between") from None

@@ -77,9 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     reference = network or _reference(program, separator, other)
     stems = separator.stems if separator is not None else _stems(program)
     reports: dict[str, ParityReport] = {}
-    steps = (3 if arguments.bisect else 2) * (1 if arguments.input is None else 2)
+    compared = dict(_inputs(arguments, program, separator))
+    steps = (3 if arguments.bisect else 2) * len(compared)
     with Progress(f"verify {program.path.name}", steps, "steps") as progress:
-        for source, inputs in _inputs(arguments, program, separator):
+        for source, inputs in compared.items():
             reports[source] = verify(
                 program,
                 reference,
@@ -153,10 +154,16 @@ def _inputs(
     whole = takes_waveform(program)
     if separator is None or whole:
         yield "noise", noise(program, arguments.seed)
+        # A model of several inputs has one shape.
+        for shape in program.inputs[0].shapes:
+            if shape != program.inputs[0].default:
+                yield f"noise of the shape {list(shape)}", noise(program, arguments.seed, shape)
     else:
-        generator = torch.Generator().manual_seed(arguments.seed)
-        waveform = 0.1 * torch.randn(1, separator.channels, separator.segment, generator=generator)
-        yield "noise", separator_inputs(program, separator, waveform)
+        for length in _segments(program, separator.segment):
+            generator = torch.Generator().manual_seed(arguments.seed)
+            waveform = 0.1 * torch.randn(1, separator.channels, length, generator=generator)
+            source = "noise" if length == separator.segment else f"noise of {length} samples"
+            yield source, separator_inputs(program, separator, waveform)
     if arguments.input is None:
         return
     if program.metadata.get("kind") == "pitch":
@@ -186,6 +193,14 @@ def _segment(program: "Program", default: int) -> int:
     if takes_waveform(program):
         return program.inputs[0].default[2]
     return _number(program, "segment", default)
+
+
+def _segments(program: "Program", default: int) -> tuple[int, ...]:
+    """Lengths in samples that the package of a core takes, its own first."""
+    text = program.metadata.get("segments", str(default))
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise ConfigError("segments", repr(text), "whole numbers in the metadata of the package")
+    return tuple(int(part) for part in text.split(","))
 
 
 def _number(program: "Program", key: str, default: int) -> int:

@@ -56,6 +56,8 @@ class Separator(nn.Module):
         stft: Of `analysis` and `synthesis`; None for models of waveforms.
         core_inputs: Names of what `analysis` gives.
         core_outputs: Names of what `core` gives.
+        any_frames: Whether a captured graph of `core` holds no number of frames, and so can take what
+            `analysis` makes of waveforms of other lengths.
 
     Shape:
         - input: `[B, channels, T]`
@@ -71,6 +73,7 @@ class Separator(nn.Module):
     stft: StftSettings | None = None
     core_inputs: tuple[str, ...] = ("waveform",)
     core_outputs: tuple[str, ...] = ("stems",)
+    any_frames: bool = False
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Stems of a mixture; see the class."""

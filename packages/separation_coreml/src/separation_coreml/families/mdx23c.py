@@ -145,9 +145,10 @@ class TfcTdfNet(nn.Module):
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """See the class."""
-        batch, channels, bins, frames = spectrogram.shape
+        # The number of frames is asked nowhere, so that a captured graph holds none.
+        batch, channels, bins = spectrogram.shape[:3]
         bands = self.settings.bands
-        mixture = spectrogram.reshape(batch, channels * bands, bins // bands, frames)
+        mixture = spectrogram.reshape(batch, channels * bands, bins // bands, -1)
         first = self.first_conv(mixture)
         x = first.transpose(-1, -2)
         skipped: list[Tensor] = []
@@ -158,7 +159,7 @@ class TfcTdfNet(nn.Module):
         for decoder in self.decoder_blocks:
             x = decoder(x, skipped.pop())
         x = self.final_conv(torch.cat([mixture, x.transpose(-1, -2) * first], dim=1))
-        stems: Tensor = x.reshape(batch, self.stems, channels, bins, frames)
+        stems: Tensor = x.reshape(batch, self.stems, channels, bins, -1)
         return stems
 
 

@@ -59,6 +59,7 @@ class SmallSeparator(Separator):
 
     core_inputs = ("spectrogram",)
     core_outputs = ("spectrograms",)
+    any_frames = True
     normalize = True
 
     window: Tensor
@@ -92,9 +93,10 @@ class SmallSeparator(Separator):
         """The shares, applied."""
         (spectrogram,) = inputs
         parts = torch.unflatten((spectrogram / SCALE).square(), 1, (self.channels, 2))
-        shares = self.network(pool(parts.sum(2)))
-        masks = spread(shares).repeat_interleave(2, dim=2)
-        return (masks * spectrogram[:, None],)
+        # Stems and channels are one dimension meanwhile: coremltools needs one more to repeat values.
+        shares = self.network(pool(parts.sum(2))).flatten(1, 2)
+        masks = spread(shares).repeat_interleave(2, dim=1)
+        return (torch.unflatten(masks, 1, (len(self.stems), -1)) * spectrogram[:, None],)
 
     def synthesis(self, outputs: tuple[Tensor, ...], length: int) -> Tensor:
         """The inverse STFT of each stem."""
@@ -177,14 +179,15 @@ class ShareNetwork(nn.Module):
     def logits(self, power: Tensor) -> Tensor:
         """Logarithms of the shares, up to a number that the stems have in common; training starts here."""
         level = (power.clamp(max=_CEILING) + _FLOOR).log() - _WHITE
-        batch, channels, _, frames = level.shape
-        # From each channel's values to each band's, whose channels are neighbours then.
-        by_channel = level.reshape(batch, channels, _BANDS, -1, frames)
-        bands = by_channel.permute(0, 2, 1, 3, 4).reshape(batch, -1, frames)
+        batch, channels = level.shape[:2]
+        # From each channel's values to each band's, whose channels are neighbours then. The number of frames
+        # is asked nowhere, so that a captured graph holds none.
+        by_channel = level.reshape(batch, channels, _BANDS, _VALUES // _BANDS, -1)
+        bands = by_channel.permute(0, 2, 1, 3, 4).reshape(batch, channels * _VALUES, -1)
         logits: Tensor = self.exit(self.blocks(self.entry(bands)))
-        by_band = logits.reshape(batch, _BANDS, self.stems * channels, -1, frames)
+        by_band = logits.reshape(batch, _BANDS, self.stems * channels, _VALUES // _BANDS, -1)
         by_stem = by_band.permute(0, 2, 1, 3, 4)
-        return by_stem.reshape(batch, self.stems, channels, -1, frames)
+        return by_stem.reshape(batch, self.stems, channels, _VALUES, -1)
 
 
 class _Block(nn.Module):

@@ -32,6 +32,7 @@ class SpectrogramSeparator(Separator):
     stft: StftSettings
     core_inputs = ("spectrogram",)
     core_outputs = ("spectrograms",)
+    any_frames = True
     window: Tensor
 
     def __init__(

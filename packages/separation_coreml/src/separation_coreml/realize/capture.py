@@ -73,13 +73,21 @@ class Realized(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
 
-def capture(module: nn.Module, example_inputs: Sequence[Tensor], *, how: How = "trace") -> Program:
+def capture(
+    module: nn.Module,
+    example_inputs: Sequence[Tensor],
+    *,
+    how: How = "trace",
+    further_inputs: Sequence[Sequence[Tensor]] = (),
+) -> Program:
     """A module as a graph in which every complex operation has been replaced by real ones.
 
     Args:
         module: Any module whose inputs and outputs are real tensors, or a `Realized` one.
         example_inputs: Inputs of the shapes that the graph shall take.
         how: `torch.jit.trace`, or `torch.export`.
+        further_inputs: Inputs of other shapes that the graph of a trace shall take as well. It can if none
+            of its values depends on a size that differs; it is run on them, and compared.
 
     Returns:
         A TorchScript module or an `ExportedProgram`; no value in it is complex.
@@ -87,7 +95,8 @@ def capture(module: nn.Module, example_inputs: Sequence[Tensor], *, how: How = "
     Raises:
         UnsupportedComplexError: See `Realized`.
         UnsupportedRankError: See `Realized`.
-        RealizeError: See `Realized`; also if a complex value is left in the graph.
+        RealizeError: See `Realized`; also if a complex value is left in the graph, or if it holds a size
+            that is another one in the further inputs.
     """
     realized = module if isinstance(module, Realized) else Realized(module, example_inputs)
     inputs = _clones(example_inputs)
@@ -101,9 +110,23 @@ def capture(module: nn.Module, example_inputs: Sequence[Tensor], *, how: How = "
             # Functional, but not taken apart: coremltools converts the operations of the model better whole.
             exported = _without_aliases(exported.run_decompositions({}))
             program, left = exported, _complex_in_export(exported)
-    if left:
-        raise RealizeError(f"{left[0]}: found a complex value in the captured graph, expected none")
+        if left:
+            raise RealizeError(f"{left[0]}: found a complex value in the captured graph, expected none")
+        for further in further_inputs:
+            _check_shapes(realized.module, program, further)
     return program
+
+
+def _check_shapes(module: nn.Module, program: Program, inputs: Sequence[Tensor]) -> None:
+    expected = _as_tuple(module(*_clones(inputs)))
+    try:
+        _compare(expected, _as_tuple(program(*_clones(inputs))))
+    except (RuntimeError, RealizeError) as error:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in inputs)
+        raise RealizeError(
+            f"further inputs: found a graph that holds sizes of the first inputs, expected one that gives "
+            f"what the model gives for {shapes}"
+        ) from error
 
 
 class _captured:  # noqa: N801 - used like a function

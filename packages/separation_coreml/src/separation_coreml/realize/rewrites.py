@@ -35,6 +35,12 @@ def _transpose(constants: Constants, x: Tensor) -> Tensor:  # noqa: ARG001
     return x.permute(*range(x.dim() - 1, -1, -1))
 
 
+@_rewrite("narrow")
+def _narrow(constants: Constants, x: Tensor, dim: int, start: int, length: int) -> Tensor:  # noqa: ARG001
+    # coremltools writes the sizes of all dimensions into its own, one that may vary among them.
+    return x[(slice(None),) * (dim % x.dim()) + (slice(start, start + length),)]
+
+
 @_rewrite("atan2")
 def _atan2(constants: Constants, y: Tensor, x: Tensor) -> Tensor:  # noqa: ARG001
     # coremltools' own gives 0 for an angle of pi, and divides by x however small. Here the quotient is at
