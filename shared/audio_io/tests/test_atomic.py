@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -38,6 +39,15 @@ def test_a_full_disk_is_reported_with_the_name_of_the_target(tmp_path):
     with pytest.raises(OSError, match="No space left") as caught, atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str((tmp_path / "a.txt").resolve())
+
+
+def test_the_name_of_a_file_that_is_no_text_costs_no_result(tmp_path):
+    # What Python makes of the Latin-1 name b"caf\xe9.wav" where file names are UTF-8.
+    name = os.fsdecode(b"caf\xe9.wav") if os.name == "posix" else "caf\udce9.wav"
+    write_json(tmp_path / "a.json", {"recording": name})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"recording": name}
+    write_text(tmp_path / "a.txt", f"é {name}")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "é caf\\udce9.wav"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")

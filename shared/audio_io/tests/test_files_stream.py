@@ -278,3 +278,10 @@ def test_an_exhausted_stream_has_released_its_file(tmp_path):
     assert sum(block.shape[1] for block in blocks) == 1000
     assert blocks._source._sound.closed
     assert list(blocks) == []
+
+
+def test_samples_are_on_the_cpu_whatever_the_default_device(written):
+    expected, _ = load(written[0] / "a.wav", sample_rate=8000)
+    with torch.device("meta"):
+        found, _ = load(written[0] / "a.wav", sample_rate=8000)
+    assert torch.equal(found, expected)

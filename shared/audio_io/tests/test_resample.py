@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import soxr
 import torch
@@ -120,11 +121,24 @@ def test_equal_rates_and_empty():
         ),
         (lambda: resample_in_graph(noise(9), 8000, -1), "^sample_rate: found -1"),
         (lambda: Resample(-1, 8000), "^orig_sample_rate: found -1"),
+        (
+            lambda: Resample(8000, 16000)(noise(9, dtype=torch.float64)),
+            r"^waveform: found torch\.float64 in a module of torch\.float32, expected torch\.float32, or the",
+        ),
     ],
 )
 def test_arguments(call, text):
     with pytest.raises(ConfigError, match=text):
         call()
+
+
+def test_rates_may_come_out_of_numpy():
+    waveform = noise(2, 441)
+    found = resample(waveform, np.int64(44100), np.int32(16000))
+    assert torch.equal(found, resample(waveform, 44100, 16000))
+    assert Resample(np.int64(44100), 16000)(waveform.float()).shape == (2, 160)
+    with pytest.raises(ConfigError, match=r"sample_rate: found 16000\.5, expected a whole number of Hz"):
+        resample(waveform, 44100, 16000.5)
 
 
 @pytest.mark.parametrize(("orig", "new"), RATES[:5])

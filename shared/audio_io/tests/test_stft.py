@@ -13,10 +13,10 @@ from audio_io.emphasis import deemphasis, preemphasis
 from audio_io.errors import ConfigError
 from audio_io.fourier import ISTFT, STFT, istft, stft
 from audio_io.mel import MelSpectrogram, melspectrogram
-from audio_io.realstft import RealSTFT, real_stft
+from audio_io.realstft import RealISTFT, RealSTFT, real_stft
 from audio_io.windows import frame_window, make_window
 
-# Stated by the issue, relative to the largest value.
+# Those of the README, relative to the largest value.
 BARS = {torch.float64: 1e-10, torch.float32: 1e-5}
 TORCH_PAD = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 
@@ -235,6 +235,7 @@ def test_leading_dimensions(shape, pad_mode):
             lambda: stft(torch.ones(63), 64, center=False),
             "length of x: found 63 samples, expected at least 64",
         ),
+        (lambda: stft(torch.tensor(1.0), 64), r"x: found a single number, expected shape \[..., T\]"),
         (lambda: stft(torch.ones(0), 64), "length of x: found 0 samples, expected at least 1"),
         (
             lambda: stft(torch.ones(99), 64, win_length=65),
@@ -289,6 +290,48 @@ def test_integers_are_refused_not_misread(dtype):
     for transform in (lambda: melspectrogram(x, 16000), lambda: preemphasis(x), lambda: deemphasis(x)):
         with pytest.raises(ConfigError, match=message):
             transform()
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_in_a_sentence_where_torch_has_no_transform(dtype):
+    x = noise(4096).to(dtype)
+    message = f"^x: found {dtype} on cpu, expected float32 or float64; audio_io.realstft"
+    modules = (STFT(512).to(dtype), MelSpectrogram(16000).to(dtype))
+    for transform in (lambda x: stft(x, 512), lambda x: melspectrogram(x, 16000), *modules):
+        with pytest.raises(ConfigError, match=message):
+            transform(x)
+    spectrum = torch.ones(257, 5, dtype=torch.complex32)
+    with pytest.raises(ConfigError, match=r"^spectrum: found torch.complex32 on cpu"):
+        istft(spectrum, 512)
+    # What that sentence names works; in a float32 module half precision is widened.
+    assert real_stft(x, 512)[0].dtype == dtype
+    assert MelSpectrogram(16000)(x).dtype == torch.float32
+
+
+def test_a_module_takes_no_more_precision_than_its_tables_have():
+    x = noise(4096)
+    assert x.dtype == torch.float64
+    message = r"found torch.float64 in a module of torch.float32, expected torch.float32, or the module as "
+    for module in (STFT(512), RealSTFT(512), MelSpectrogram(16000)):
+        with pytest.raises(ConfigError, match=f"^x: {message}"):
+            module(x)
+        module.double()(x)
+    real, imag = real_stft(x, 512)
+    with pytest.raises(ConfigError, match=f"^real: {message}"):
+        RealISTFT(512)(real, imag)
+    with pytest.raises(ConfigError, match=r"^spectrum: found torch.complex128 in a module of torch.float32"):
+        ISTFT(512)(torch.complex(real, imag))
+    with pytest.raises(ConfigError, match=r"^x: found torch.float32 in a module of torch.float16"):
+        MelSpectrogram(16000).half()(x.float())
+
+
+def test_a_module_made_in_inference_mode_can_be_trained_through():
+    with torch.inference_mode():
+        module = MelSpectrogram(16000)
+    x = noise(4096).float().requires_grad_()
+    module(x).sum().backward()
+    assert x.grad.abs().max() > 0
 
 
 def test_tables_are_made_on_the_cpu_whatever_the_default_device():

@@ -1,5 +1,7 @@
 """Checks of arguments that several modules take."""
 
+import numbers
+
 from audio_io.errors import ConfigError
 
 
@@ -14,5 +16,6 @@ def check_count(field: str, value: object, unit: str) -> None:
     Raises:
         ConfigError: If it is no such number.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    # NumPy's integers are whole numbers too: rates often come out of its arrays.
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ConfigError(field, repr(value), f"a whole number of {unit}, at least 1")

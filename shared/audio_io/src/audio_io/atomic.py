@@ -56,9 +56,13 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def write_text(target: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically, with the line ends of Unix on every platform."""
+    r"""Write UTF-8 text atomically, with the line ends of Unix on every platform.
+
+    What stands in a text for the bytes of a file name that is not UTF-8 is written as `\udcXX`: no result is
+    lost for it, and out of JSON the name comes back as it was.
+    """
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(target: str | Path, value: Any) -> None:  # noqa: ANN401 - JSON is any nesting of built-in types

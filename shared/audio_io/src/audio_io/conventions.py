@@ -100,6 +100,8 @@ class StftSettings:
         """
         if not x.is_floating_point():
             raise ConfigError("x", f"samples of {x.dtype}", "floating-point samples")
+        if x.ndim == 0:
+            raise ConfigError("x", "a single number", "shape [..., T]")
         margin = self.n_fft // 2 if self.center else 0
         *lead, length = sizes(x)
         if length + 2 * margin < self.n_fft or length == 0:

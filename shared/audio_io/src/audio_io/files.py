@@ -90,7 +90,7 @@ def load(
     """
     with stream(path, sample_rate=sample_rate, channels=channels, offset=offset, duration=duration) as blocks:
         # The least range can be less than a sample at the new rate.
-        nothing = torch.zeros(blocks.channels, 0)
+        nothing = torch.zeros(blocks.channels, 0, device="cpu")
         return torch.cat([nothing, *blocks], dim=1), blocks.sample_rate
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from audio_io.conventions import PadMode, StftSettings
+from audio_io.errors import ConfigError
 from audio_io.frames import frame
 from audio_io.tables import TableModule
 from audio_io.windows import Window
@@ -158,6 +159,7 @@ class STFT(TableModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The complex spectrum of `x`."""
+        self._check_precision("x", x)
         return _stft(x, self.settings, self.window)
 
 
@@ -188,6 +190,7 @@ class ISTFT(TableModule):
 
     def forward(self, spectrum: Tensor, length: int | None = None) -> Tensor:
         """The signal of `spectrum`, cut or continued to `length` samples."""
+        self._check_precision("spectrum", spectrum)
         return _istft(spectrum, self.settings, self.window, length)
 
 
@@ -200,6 +203,7 @@ def _stft(x: Tensor, settings: StftSettings, window: Tensor) -> Tensor:
 
 def _istft(spectrum: Tensor, settings: StftSettings, window: Tensor, length: int | None) -> Tensor:
     settings.check_bins(spectrum.shape[-2])
+    _check_precision("spectrum", spectrum, settings.n_fft)
     norm = "ortho" if settings.normalized else "backward"
     spectrum = spectrum.transpose(-1, -2)  # [..., K, F]
     if spectrum.numel() == 0:  # see rfft
@@ -212,12 +216,28 @@ def _istft(spectrum: Tensor, settings: StftSettings, window: Tensor, length: int
 def rfft(frames: Tensor, norm: str = "backward") -> Tensor:
     """`torch.fft.rfft`, for empty batches too, which its CPU backend (MKL) refuses.
 
+    Raises:
+        ConfigError: If the transform does not exist in the precision of the frames.
+
     Shape:
         Input: [..., N]
         Output: [..., F] with F = floor(N / 2) + 1
     """
+    _check_precision("x", frames, frames.shape[-1])
     if frames.numel() == 0:
         shape = (*frames.shape[:-1], frames.shape[-1] // 2 + 1)
         return frames.new_zeros(shape, dtype=frames.dtype.to_complex())
     spectrum: Tensor = torch.fft.rfft(frames, norm=norm)
     return spectrum
+
+
+def _check_precision(name: str, x: Tensor, n_fft: int) -> None:
+    """Refuse what no Fourier transform of torch takes: half precision, but for powers of two on GPUs."""
+    if x.dtype in {torch.float32, torch.float64, torch.complex64, torch.complex128}:
+        return
+    is_on_gpu = x.device.type == "cuda" and x.dtype in {torch.float16, torch.complex32}
+    if not is_on_gpu or n_fft & (n_fft - 1):
+        found = f"{x.dtype} on {x.device.type}"
+        raise ConfigError(
+            name, found, "float32 or float64; audio_io.realstft has a transform in half precision"
+        )

@@ -238,6 +238,7 @@ class MelSpectrogram(TableModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The mel spectrogram of `x`."""
+        self._check_precision("x", x)
         bands = [(low, self.get_buffer(f"band_{i}")) for i, (low, _) in enumerate(self._exact_bands)]
         return _melspectrogram(x, self.settings, self.window, bands, self.power)
 
@@ -254,7 +255,7 @@ def _bands(
     power: float,
 ) -> list[tuple[int, Tensor]]:
     """Groups of neighbouring filters: the first column each group needs, and its weights from there on."""
-    if power <= 0:
+    if not power > 0:
         raise ConfigError("power", power, "above 0")
     # Kept from call to call, so it must not become a tensor that only inference mode can use.
     with torch.inference_mode(False):

@@ -139,6 +139,7 @@ class RealSTFT(TableModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The real and the imaginary part of the spectrum of `x`."""
+        self._check_precision("x", x)
         return _real_stft(x, self.settings, self._buffers_by_name())
 
 
@@ -172,6 +173,7 @@ class RealISTFT(TableModule):
 
     def forward(self, real: Tensor, imag: Tensor) -> Tensor:
         """The signal of the spectrum `real + i imag`."""
+        self._check_precision("real", real)
         return _real_istft(real, imag, self.settings, self._buffers_by_name(), self.length)
 
 

@@ -161,7 +161,7 @@ class StreamResampler:
 
     def flush(self) -> torch.Tensor:
         """The outputs that were still waiting for input; the stream has ended then."""
-        return self.process(torch.zeros(self.channels, 0, dtype=self.dtype), last=True)
+        return self.process(torch.zeros(self.channels, 0, dtype=self.dtype, device="cpu"), last=True)
 
 
 def resample_in_graph(waveform: torch.Tensor, orig_sample_rate: int, sample_rate: int) -> torch.Tensor:
@@ -197,7 +197,7 @@ class Resample(torch.nn.Module):
         sample_rate: Rate of the output in Hz, at least 1.
 
     Raises:
-        ConfigError: If a rate is below 1.
+        ConfigError: If a rate is below 1, or the input is not of the module's type.
 
     Shape:
         - input: `[..., T]`
@@ -215,6 +215,10 @@ class Resample(torch.nn.Module):
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """See the class."""
+        kernel = next(self.buffers(), None)
+        if kernel is not None and waveform.dtype != kernel.dtype:
+            found = f"{waveform.dtype} in a module of {kernel.dtype}"
+            raise ConfigError("waveform", found, f"{kernel.dtype}, or the module as .to({waveform.dtype})")
         return cast("torch.Tensor", self.filter(waveform))
 
 

@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from audio_io.errors import ConfigError
+
 
 class TableModule(nn.Module):
     """Base of modules that carry tables computed in float64 and rounded once to the module's dtype.
@@ -25,8 +27,23 @@ class TableModule(nn.Module):
         return dict(self.named_buffers(recurse=False))
 
     def _build_tables(self) -> None:
-        for name, table in self._tables().items():
-            self.register_buffer(name, table.detach().to(torch.get_default_dtype()), persistent=False)
+        # A module made in inference mode shall serve training too.
+        with torch.inference_mode(False):
+            for name, table in self._tables().items():
+                self.register_buffer(name, table.detach().to(torch.get_default_dtype()), persistent=False)
+
+    def _check_precision(self, name: str, x: Tensor) -> None:
+        """Refuse input of more precision than the tables have: the result would claim it, and lack it.
+
+        Raises:
+            ConfigError: If the type of `x` (or of its parts, if complex) is not that of the module or less.
+        """
+        table = next(self.buffers(recurse=False)).dtype
+        parts = x.real.dtype if x.is_complex() else x.dtype
+        if torch.promote_types(parts, table) != table:
+            raise ConfigError(
+                name, f"{x.dtype} in a module of {table}", f"{table}, or the module as .to({parts})"
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

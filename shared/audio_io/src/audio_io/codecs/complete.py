@@ -19,6 +19,8 @@ from audio_io.errors import CorruptAudioError, NoAudioError, TruncatedAudioError
 _UNKNOWN_LENGTHS = frozenset({0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, (1 << 64) - 1})
 _OGG_LONGEST_PAGE = 65307  # bytes; RFC 3533, section 6
 _OGG_LAST_PAGE = 4  # header_type bit "end of stream"; RFC 3533, section 6
+# Recorders and servers that are stopped leave such files: the sound up to there is worth having.
+_WHOLE_OGG = "a complete file; `ffmpeg -i FILE -c copy NEW.ogg` makes one of the sound that is there"
 _CHANNEL_COUNTS = {b"fmt ": 2, b"COMM": 0}  # where in its chunk the number of channels stands
 _IN_DS64 = 0xFFFFFFFF
 _MATROSKA_SEGMENT = 0x18538067
@@ -48,7 +50,7 @@ def check_complete(path: Path, container: Container) -> Extent:
     check = _CHECKS.get(container.name)
     if check is None:
         return Extent()
-    with path.open("rb") as file:
+    with mpeg.open_after_id3(path) as file:
         try:
             return check(path, file)
         except (struct.error, IndexError) as error:
@@ -73,8 +75,8 @@ _CAF = _Layout(8, struct.Struct(">4sQ"), align=1)
 
 def _chunks(file: BinaryIO, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
     """Identifier, position of the content and size of every chunk."""
-    position = layout.start
-    while True:
+    position, end = layout.start, size_of(file)
+    while position < end:
         file.seek(position)
         header = file.read(layout.header.size)
         if len(header) < layout.header.size:
@@ -205,24 +207,24 @@ def _check_ogg(path: Path, file: BinaryIO) -> Extent:
     position = tail.rfind(b"OggS")
     header = tail[position : position + 27]
     if position < 0 or len(header) < 27:
-        raise _ends_early(path, "a whole last Ogg page")
+        raise _ends_early(path, "a whole last Ogg page", _WHOLE_OGG)
     lacing = tail[position + 27 : position + 27 + header[26]]
     declared, present = 27 + header[26] + sum(lacing), len(tail) - position
     if len(lacing) < header[26] or declared > present:
-        raise _missing(path, "its last Ogg page", declared, present)
+        found = f"{present} bytes of its last Ogg page, which declares {declared}"
+        raise TruncatedAudioError(path, found, _WHOLE_OGG)
     if not header[5] & _OGG_LAST_PAGE:
-        raise _ends_early(path, "the Ogg page that is marked as the last one")
+        raise _ends_early(path, "the Ogg page that is marked as the last one", _WHOLE_OGG)
     return Extent()
 
 
 def _check_mp3(path: Path, file: BinaryIO) -> Extent:
-    start = mpeg.after_id3(file)
-    file.seek(start)
+    file.seek(0)
     head = file.read(65536)
     first = mpeg.find_frames(head, mpeg.mpeg_frame_length) or 0
     counted, declared = mpeg.tag_in_first_frame(head[first : first + 192])
     size = size_of(file)
-    present = size - start - first
+    present = size - first
     if declared is not None and declared > present:
         raise _missing(path, "sound", declared, present)
     if declared is None and mpeg.ends_inside_frame(file, size, head[first : first + 4]):
@@ -236,8 +238,8 @@ def _missing(path: Path, what: str, declared: int, present: int) -> TruncatedAud
     )
 
 
-def _ends_early(path: Path, before: str) -> TruncatedAudioError:
-    return TruncatedAudioError(path, f"the end of the file before {before}", "a complete file")
+def _ends_early(path: Path, before: str, expected: str = "a complete file") -> TruncatedAudioError:
+    return TruncatedAudioError(path, f"the end of the file before {before}", expected)
 
 
 _CHECKS: dict[str, Callable[[Path, BinaryIO], Extent]] = {

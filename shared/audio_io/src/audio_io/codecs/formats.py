@@ -79,16 +79,15 @@ def identify(path: Path) -> Container:
     if not path.is_file():
         raise AudioNotFoundError(path, "nothing" if not path.exists() else "no regular file", "an audio file")
     try:
-        with path.open("rb") as file:
-            start = mpeg.after_id3(file)
-            file.seek(start)
+        with mpeg.open_after_id3(path) as file:
             head = file.read(_MPEG_SEARCH_BYTES)
+        is_empty = path.stat().st_size == 0
     except OSError as error:
         raise AudioNotFoundError(
             path, f"a file that cannot be read ({error.strerror})", "a readable file"
         ) from error
     if not head:
-        found = "an empty file (0 bytes)" if start == 0 else "a file that ends after its ID3 tag"
+        found = "an empty file (0 bytes)" if is_empty else "a file that ends after its ID3 tag"
         raise NoAudioError(path, found, "a file with sound")
     container = _by_magic(head) or _by_frames(head)
     if container is None:

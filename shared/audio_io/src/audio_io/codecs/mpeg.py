@@ -5,8 +5,10 @@ Reference: ISO/IEC 11172-3, 2.4.1.3 (frame header); ISO/IEC 14496-3, 1.A.2.2 (AD
 https://www.codeproject.com/Articles/8295/MPEG-Audio-Frame-Header#XINGHeader
 """
 
+import io
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 FrameLength = Callable[[bytes], int | None]
@@ -25,7 +27,7 @@ _BITRATES = {  # kbit/s by (MPEG-1?, layer)
 _RATES = (44100, 48000, 32000)  # Hz in MPEG-1; half in MPEG-2, a quarter in MPEG-2.5
 
 
-def after_id3(file: BinaryIO) -> int:
+def after_id3(file: BinaryIO | io.FileIO) -> int:
     """Position of the first byte after the ID3v2 tags at the start of a file.
 
     Reference: https://id3.org/id3v2.4.0-structure, 3.1 and 6.2: four bytes of seven bits each.
@@ -41,6 +43,40 @@ def after_id3(file: BinaryIO) -> int:
             size = (size << 7) | (byte & 0x7F)
         has_footer = bool(header[5] & 0x10)
         position += 10 + size + (10 if has_footer else 0)
+
+
+class _Rest(io.RawIOBase):
+    """A file from one position on, as if it began there."""
+
+    def __init__(self, file: io.FileIO, start: int) -> None:
+        self._file, self._start = file, start
+        self.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # as FileIO has it
+        return self._file.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_after_id3(path: Path) -> BinaryIO:
+    """A file without the ID3v2 tags that programs for MP3 put in front of all kinds of files."""
+    file = io.FileIO(path)
+    try:
+        return io.BufferedReader(_Rest(file, after_id3(file)))
+    except BaseException:
+        file.close()
+        raise
 
 
 def mpeg_frame_length(header: bytes) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audio_io.codecs import mpeg
 from audio_io.codecs.formats import Container
 from audio_io.codecs.source import BLOCK_LENGTH, AudioInfo, Samples, Source
 from audio_io.errors import AudioError, CorruptAudioError, NoAudioError
@@ -51,7 +52,9 @@ class PyAVSource(Source):
         try:
             # With the protocol in front, a colon in the name is a colon.
             self._input: InputContainer = av.open(
-                f"file:{path}", format=container.demuxer, **_metadata_options()
+                mpeg.open_after_id3(path) if _has_id3(path) else f"file:{path}",
+                format=container.demuxer,
+                **_metadata_options(),
             )
         except (av.FFmpegError, ValueError) as error:
             raise CorruptAudioError(
@@ -196,6 +199,12 @@ class PyAVSource(Source):
     def close(self) -> None:
         """Release the file."""
         self._input.close()
+
+
+def _has_id3(path: Path) -> bool:
+    """Whether an ID3 tag is in front, where FFmpeg expects none before most containers."""
+    with path.open("rb") as file:
+        return mpeg.after_id3(file) > 0
 
 
 def _metadata_options() -> dict[str, Any]:

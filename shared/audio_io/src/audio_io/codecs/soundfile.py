@@ -1,5 +1,6 @@
 """Decoding by libsndfile: WAV, AIFF, AU, CAF, W64, FLAC, Ogg (Vorbis, Opus, FLAC) and MP3."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from audio_io.codecs import mpeg
 from audio_io.codecs.complete import Extent
-from audio_io.codecs.formats import Container
+from audio_io.codecs.formats import MP3, Container
 from audio_io.codecs.source import BLOCK_LENGTH, AudioInfo, Samples, Source
 from audio_io.errors import AudioError, CorruptAudioError, NoAudioError, UnknownFormatError
 
@@ -37,8 +39,9 @@ class SoundFileSource(Source):
     """
 
     def __init__(self, path: Path, container: Container, extent: Extent) -> None:
-        self._path = path
-        self._sound = _open(path)
+        self._path, self._container = path, container
+        self._files = contextlib.ExitStack()
+        self._sound = _open(path, container, self._files)
         sound = self._sound
         self._is_seekable = sound.seekable()
         # After each read soundfile seeks to where it ended; near the end of an Opus file this goes astray.
@@ -51,7 +54,7 @@ class SoundFileSource(Source):
         if sound.frames == 0:
             self.close()
             raise NoAudioError(path, f"a {container.name} file with 0 samples", "a file with sound")
-        self.slack = _MP3_SLACK if container.name == "MP3" else 0
+        self.slack = _MP3_SLACK if container is MP3 else 0
         counted = extent.counted and sound.frames < _UNKNOWN_LENGTH
         self.info = AudioInfo(
             path=path,
@@ -105,31 +108,33 @@ class SoundFileSource(Source):
         import soundfile
 
         count = 0
-        sound = _open(self._path)  # libFLAC does not recover from an error
-        try:
+        with contextlib.ExitStack() as files, contextlib.suppress(soundfile.LibsndfileError):
+            sound = _open(self._path, self._container, files)  # libFLAC does not recover from an error
             sound.seek(position)
             while length := len(sound.read(_PROBE_LENGTH)):
                 count += length
-        except soundfile.LibsndfileError:
-            pass
-        finally:
-            sound.close()
         return count
 
     def close(self) -> None:
         """Release the file."""
-        self._sound.close()
+        self._files.close()
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401 - soundfile ships no types
+def _open(path: Path, container: Container, files: contextlib.ExitStack) -> Any:  # noqa: ANN401 - soundfile ships no types
+    """The file, which `files` closes."""
     import soundfile
 
     if path.suffix.lower() == ".raw":  # soundfile asks for a sample rate then, whatever the content
         raise UnknownFormatError(path, "a sound file called .raw", "another suffix: this one means no header")
     # On POSIX a file name is bytes, and need not be UTF-8.
-    name = path if os.name == "nt" else os.fsencode(path)
+    source: Any = path if os.name == "nt" else os.fsencode(path)
+    rest = files.enter_context(mpeg.open_after_id3(path))
+    # libsndfile skips an ID3 tag in front of a few formats only; of MP3, mpg123 reads it.
+    if container is not MP3 and rest.seek(0, os.SEEK_END) < path.stat().st_size:
+        rest.seek(0)
+        source = rest
     try:
-        return soundfile.SoundFile(name)
+        return files.enter_context(soundfile.SoundFile(source))
     except soundfile.LibsndfileError as error:
         found = f"a header that cannot be read: {error.error_string.rstrip('.')}"
         raise CorruptAudioError(path, found, "a valid header") from error
