@@ -117,7 +117,7 @@ def test_what_is_there_is_kept_and_other_settings_are_refused(tmp_path, capsys):
     assert torch.equal(audio_io.load(song / "bass.wav")[0], before)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items() if path.parent != song)
     assert main(["corpus", "-o", str(tmp_path / "c"), *options, "--seed", "3"]) == 2
-    assert "found a corpus of other settings, expected the same settings" in capsys.readouterr().err
+    assert "found a rendered corpus of other settings, expected the same settings" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("x")
     assert main(["corpus", "-o", str(tmp_path / "mine")]) == 2

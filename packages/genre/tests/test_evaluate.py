@@ -55,6 +55,9 @@ class Tones:
     def length(self, _):
         return 30000
 
+    def digest(self, track):
+        return f"{track.id} as it was"
+
     def read(self, track, start=0, length=None):
         self.reads += 1
         if self.reads == self.kill_at:
@@ -99,6 +102,9 @@ def test_every_track_is_answered_once_by_a_network_that_has_not_heard_it(complet
         if place.parent.parent.name == "artist":
             assert sum(len({artists[track] for track in part}) for part in parts) == 8
         assert sum(map(len, parts)) == len(set.union(*parts)) == 16
+        # Copies that a fold leaves together are together in choosing too.
+        for pair in COPIES.together:
+            assert len({pair[0] in parts[0], pair[1] in parts[0]}) == 1 or set(pair) & parts[2]
         assert not (place / "checkpoint.pth").exists()
 
 
@@ -196,6 +202,10 @@ def test_a_folder_holds_one_evaluation(complete):
         evaluate(folder, config=EvaluateConfig(folds=3))
     with pytest.raises(ConfigError, match="tracks: found others"):
         evaluate(folder, tracks=TRACKS[:-1])
+    stems = Tones()
+    stems.digest = lambda track: f"{track.id} replaced"
+    with pytest.raises(ConfigError, match="recordings: found others"):
+        evaluate(folder, stems)
 
 
 def test_a_folder_in_which_another_process_is_at_work_is_left_alone(tmp_path):

@@ -92,6 +92,16 @@ def test_the_command_evaluates_a_corpus_and_a_network(songs, tmp_path, capsys):
     assert f"tracks: found {len(checkpoint.validation)} that" in said
     assert "was chosen and calibrated with" in said
     checkpoints.save(model, checkpoint)
+    # A copy under another name is what was heard all the same.
+    heard = next(name for name in checkpoint.training if name != "low__copy")
+    label, _, name = heard.partition("__")
+    shutil.copytree(songs / label / name, tmp_path / "copies" / "high" / "renamed")
+    shutil.copytree(songs / label / name, tmp_path / "copies" / "low" / "other")
+    (tmp_path / "copies" / "low" / "other" / "bass.wav").write_bytes(b"")
+    copies = ["evaluate", str(tmp_path / "copies"), *command[2:]]
+    assert main(copies) == 2
+    assert "tracks: found 1 that" in (said := capsys.readouterr().err)
+    assert "was trained on (high__renamed)" in said
     assert main([*command, "--include-training"]) == 0
     one = Evaluation.read(tmp_path / "one")
     assert [problem.partition(" are ")[0] for problem in one.problems[:2]] == [
@@ -129,6 +139,26 @@ def test_options_that_would_do_nothing_are_refused(tmp_path, capsys, options, me
         assert main([*command, *without]) == 2
         assert "a value without --checkpoint, expected --checkpoint MODEL" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_of_an_evaluation_of_nothing(tmp_path, capsys):
+    for label in LABELS:
+        (tmp_path / "songs" / label).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "songs" / label / f"{number}.wav").write_bytes(b"")
+    command = ["evaluate", str(tmp_path / "songs"), "-o", str(tmp_path / "new" / "out"), "--folds", "2"]
+    assert main([*command, *options(tmp_path / "cache"), "--separator", "none"]) == 2
+    assert "found no usable track among 4" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_settings_are_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "cross_validation.json").write_text('{"folds": 3}')
+    command = ["evaluate", str(songs), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
+    assert main([*command, "--folds", "2"]) == 2
+    assert "found others than" in capsys.readouterr().err
 
 
 def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
@@ -202,4 +232,8 @@ def test_training_ends_with_the_temperature(songs, tmp_path):
     assert main(command) == 0
     temperature = checkpoints.load(out / "best_model.pth").temperature
     assert temperature != 1
-    assert f"temperature {temperature:.3f}, fitted on the" in (out / "train_log.txt").read_text()
+    log = (out / "train_log.txt").read_text()
+    assert f"temperature {temperature:.3f}, fitted on the" in log
+    assert "kept on their side: 1 (the first: low__copy of low__t1)" in log
+    run = json.loads((out / "run.json").read_text())
+    assert ("low__t1" in run["training"]) == ("low__copy" in run["training"])

@@ -9,7 +9,7 @@ import pytest
 
 from audio_io.errors import ConfigError
 from genre.config import GENRES as TEN
-from genre.folds import folds, gtzan_fault_filtered, read_artists
+from genre.folds import folds, gtzan_fault_filtered, read_artists, split_tracks
 from genre.labels import LabelError
 from genre.layouts import Corpus, Track
 
@@ -65,6 +65,51 @@ def test_near_duplicates_stay_together_through_others(by):
     for seed in range(4):
         for _, held in folds(tracks, 3, by, seed, together=together):
             assert len({place[name] for name in chain} & set(held.tolist())) in {0, 3}
+
+
+def test_the_split_is_stratified_and_may_keep_artists_apart():
+    tracks = [Track(f"{g}{i}", Path(f"{g}{i}"), g, f"{g}{i // 5}") for g in "abc" for i in range(20)]
+    training, validation = split_tracks(tracks, 0.1, seed=0)
+    assert [sum(track.label == genre for track in validation) for genre in "abc"] == [2, 2, 2]
+    assert len(training) + len(validation) == 60
+    training, validation = split_tracks(tracks, 0.25, seed=0, by_artist=True)
+    assert {track.artist for track in training}.isdisjoint(track.artist for track in validation)
+    assert len(validation) == 15
+    assert split_tracks(tracks, 0.1, seed=1)[1] != split_tracks(tracks, 0.1, seed=0)[1]
+    chosen = {track.id for track in validation}
+    assert {t.id for t in split_tracks(tracks[::-1], 0.25, seed=0, by_artist=True)[1]} == chosen
+
+
+def test_a_split_keeps_artists_of_two_genres_and_copies_on_one_side():
+    """Every fourth artist is in two genres, and each genre has a copy of a track of the next."""
+    tracks = [
+        Track(f"{g}{i}", Path(f"{g}{i}"), g, f"artist {i // 2}" if i % 8 < 2 else f"{g}{i // 2}")
+        for g in "abc"
+        for i in range(16)
+    ]
+    copies = [("a3", "b3"), ("b5", "c5")]
+    artist = {track.id: track.artist for track in tracks}
+    for seed in range(20):
+        for by_artist in (True, False):
+            sides = split_tracks(tracks, 0.25, seed, by_artist=by_artist, together=copies)
+            first, second = ({track.id for track in side} for side in sides)
+            assert len(first) + len(second) == 48
+            for side in sides:
+                assert {track.label for track in side} == set("abc")
+            assert all((a in first) == (b in first) for a, b in copies)
+            if by_artist:
+                assert {artist[name] for name in first}.isdisjoint(artist[name] for name in second)
+
+
+def test_a_split_leaves_every_genre_something_to_learn_from():
+    tracks = [Track(f"{g}{i}", Path(f"{g}{i}"), g, f"{g}{i}") for g in "ab" for i in range(3)]
+    tracks += [Track(f"c{i}", Path(f"c{i}"), "c", f"a{i}") for i in range(2)]  # by artists of a
+    tracks.append(Track("d", Path("d"), "d", "alone"))
+    for share in (0.1, 0.5, 0.9):
+        for seed in range(10):
+            training, validation = split_tracks(tracks, share, seed, by_artist=True)
+            assert {track.label for track in training} == set("abcd")
+            assert {track.label for track in validation} == set("abc")
 
 
 def test_what_cannot_be_split_is_said():

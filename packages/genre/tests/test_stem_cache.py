@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,35 @@ def test_other_settings_and_changed_recordings_are_stale(songs, cache):
         (songs[1].path / f"{stem}.wav").unlink()
     songs[1].path.rmdir()
     assert cache.state(songs[1]) == "ok"  # the recording is gone, its stems are not
+
+
+def test_a_recording_replaced_under_its_size_and_time_is_found_by_a_thorough_look(songs, cache):
+    track = songs[0]
+    cache.fill(songs)
+    digest = cache.digest(track)
+    path = track.path / "bass.wav"
+    before = path.stat()
+    audio_io.save(path, noise(99), RATE)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert cache.state(track) == "ok"
+    assert cache.state(track, thorough=True) == "stale"
+    assert cache.fill(songs, thorough=True).made == 1
+    np.testing.assert_allclose(cache.read(track)[2], noise(99)[0], atol=1e-4)
+    assert cache.digest(track) != digest
+
+
+def test_recordings_are_identified_by_what_is_in_them(songs, cache, tmp_path):
+    cache.fill(songs[:1])
+    shutil.copytree(songs[0].path, tmp_path / "jazz" / "copy")
+    copy = Track("jazz__copy", tmp_path / "jazz" / "copy", "jazz")
+    assert cache.identify(copy) == cache.identify(songs[0]) == cache.digest(songs[0])
+    assert cache.identify(songs[1]) != cache.digest(songs[0])
+    with pytest.raises(CacheError, match="found no stems"):
+        cache.digest(copy)
+    write_archive(cache.path(copy), cache.read(songs[0]), {"settings": cache.settings, "source": [5]})
+    with pytest.raises(CacheError, match="no description of its source"):
+        cache.digest(copy)
 
 
 @pytest.mark.parametrize("source", [None, 5, [5], [{}], [{"name": "a.wav"}]])
@@ -264,7 +294,7 @@ def test_a_fill_waits_for_the_track_that_another_works_on(songs, cache, monkeypa
     lock.__enter__()
     other = threading.Thread(target=work_elsewhere)
     other.start()
-    monkeypatch.setattr(stem_cache, "is_unchanged", lambda path, described: True)
+    monkeypatch.setattr(stem_cache, "is_unchanged", lambda *_, **__: True)
     summary = cache.fill(songs)
     assert (summary.made, summary.ready) == (2, tuple(songs))
     assert cache.read(songs[0]).shape == (4, 8)  # the other's work, not repeated

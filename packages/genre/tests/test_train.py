@@ -19,7 +19,7 @@ from genre import checkpoint as checkpoints
 from genre.batch_size import largest_batch
 from genre.cli import main
 from genre.config import STEMS, AugmentConfig, FeatureConfig, TrainConfig
-from genre.dataset import Order, Pictures, split_tracks
+from genre.dataset import Order, Pictures
 from genre.features import Statistics
 from genre.layouts import Track
 from genre.run_config import RunConfig, Settings
@@ -52,6 +52,9 @@ class Tones:
 
     def length(self, track):
         return 26000
+
+    def digest(self, track):
+        return f"{track.id} as it was"
 
     def read(self, track, start=0, length=None):
         self.reads += 1
@@ -187,6 +190,26 @@ def test_a_folder_holds_one_run(complete):
         fit(TRACKS[:8], TRACKS[8:10], LABELS, Tones(), folder, SETTINGS, device="cpu")
 
 
+class Replaced(Tones):
+    """Another recording under the name of the first."""
+
+    def digest(self, track):
+        return "another" if track.id == "t0" else super().digest(track)
+
+
+def test_a_recording_replaced_under_its_name_is_no_part_of_the_run(complete, tmp_path):
+    with pytest.raises(ConfigError, match=r"recordings: found others than .*run\.json has"):
+        run_fit(complete[0], Replaced())
+    assert checkpoints.load(complete[0] / "best_model.pth").digests["t0"] == "t0 as it was"
+    # Runs of before recordings were described go on.
+    shutil.copytree(complete[0], tmp_path / "earlier")
+    path = tmp_path / "earlier" / "run.json"
+    description = json.loads(path.read_text())
+    del description["recordings"]
+    path.write_text(json.dumps(description))
+    assert run_fit(tmp_path / "earlier").history == complete[1].history
+
+
 def test_what_the_frozen_stages_give_is_computed_once(tmp_path):
     # Nothing is learnt, so that rounding has no chance to grow.
     still = replace(SETTINGS.train, lr=0.0, min_lr=0.0)
@@ -251,17 +274,6 @@ def test_stems_are_swapped_within_the_genre(monkeypatch):
     numbers = torch.stack(seen).int() - 1  # [40, 4]
     assert set((numbers % 2).flatten().tolist()) == {1}
     assert 0.3 < (numbers != 1).float().mean() < 0.5  # half, less those swapped with themselves
-
-
-def test_the_split_is_stratified_and_may_keep_artists_apart():
-    tracks = [Track(f"{g}{i}", None, g, f"{g}{i // 5}") for g in "abc" for i in range(20)]
-    training, validation = split_tracks(tracks, 0.1, seed=0)
-    assert [sum(track.label == genre for track in validation) for genre in "abc"] == [2, 2, 2]
-    assert len(training) + len(validation) == 60
-    training, validation = split_tracks(tracks, 0.25, seed=0, by_artist=True)
-    assert {track.artist for track in training}.isdisjoint(track.artist for track in validation)
-    assert len(validation) == 15
-    assert split_tracks(tracks, 0.1, seed=1)[1] != split_tracks(tracks, 0.1, seed=0)[1]
 
 
 def test_the_learning_rate_is_that_of_torch():

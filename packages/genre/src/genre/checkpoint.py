@@ -37,6 +37,8 @@ class Checkpoint:
         training: Ids of the tracks that were trained on.
         validation: Ids of the tracks that chose the epoch and the temperature; empty in files of before they
             were kept.
+        digests: What tells the recordings of both by their content, by id; empty in files of before they were
+            kept.
         scores: What was measured on the validation tracks.
     """
 
@@ -49,6 +51,7 @@ class Checkpoint:
     temperature: float = 1.0
     training: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
 
     def network(self) -> GenreNet:
@@ -86,6 +89,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "temperature": checkpoint.temperature,
         "training": list(checkpoint.training),
         "validation": list(checkpoint.validation),
+        "digests": dict(checkpoint.digests),
         "scores": dict(checkpoint.scores),
         "state": {name: value.detach().cpu() for name, value in checkpoint.state.items()},
     }
@@ -123,6 +127,7 @@ def load(path: str | Path) -> Checkpoint:
             temperature=float(content["temperature"]),
             training=tuple(content["training"]),
             validation=tuple(content.get("validation", ())),
+            digests=dict(content.get("digests", {})),
             scores=content["scores"],
         )
         stems = content["stems"]

@@ -40,6 +40,10 @@ class Stems(Protocol):
         """A span of the stems, `[4, N]`."""
         ...
 
+    def digest(self, track: Track) -> str:
+        """What tells the recording from others, whatever its name."""
+        ...
+
 
 class Pictures(Dataset[Example]):
     """Standardised pictures before resizing, with the number of their genre.
@@ -264,29 +268,3 @@ class Loader(DataLoader[Any]):
 def _ignore_interrupt(_: int) -> None:
     # Ctrl-C reaches the whole group of processes; the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def split_tracks(
-    tracks: Sequence[Track], share: float, seed: int, *, by_artist: bool = False
-) -> tuple[list[Track], list[Track]]:
-    """Training and validation tracks, each genre with its share in both.
-
-    Args:
-        tracks: With labels.
-        share: Of the validation, above 0 and below 1; at least one track (or artist) a genre that has two.
-        seed: Of the choice.
-        by_artist: Whether all tracks of an artist go to the same side; one without artist is its own.
-    """
-    rng = np.random.default_rng([seed, _ORDER])
-    genres: dict[str, dict[str, list[Track]]] = {}
-    for track in tracks:
-        group = track.artist if by_artist and track.artist else f"\0{track.id}"
-        genres.setdefault(track.label or "", {}).setdefault(group, []).append(track)
-    chosen: set[str] = set()
-    for _, groups in sorted(genres.items()):
-        names = sorted(groups)
-        count = max(1, round(share * len(names))) if len(names) > 1 else 0
-        picked = rng.permutation(len(names))[:count]
-        chosen.update(track.id for index in picked for track in groups[names[index]])
-    training = [track for track in tracks if track.id not in chosen]
-    return training, [track for track in tracks if track.id in chosen]

@@ -1,4 +1,4 @@
-"""Folds for cross-validation: random ones, and ones that keep an artist's tracks together.
+"""Folds for cross-validation, random ones and ones that keep an artist's tracks together, and plain splits.
 
 A classifier that was trained on an artist knows the artist's sound, so random folds overrate it (Flexer &
 Schnitzer 2010, "Effects of album and artist filters in audio similarity computed for very large music
@@ -23,6 +23,7 @@ from genre.labels import LabelError, read_table
 from genre.layouts import Corpus, Track
 
 By = Literal["random", "artist"]
+_SPLIT = 0  # tells the draws of a split from others of the same seed
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -53,7 +54,10 @@ def folds(
         raise ConfigError("by", repr(by), "one of " + ", ".join(get_args(By)))
     if k < 2:
         raise ConfigError("folds", k, "at least 2")
-    groups = _groups(tracks, by, together)
+    if by == "artist" and (unknown := [track.id for track in tracks if not track.artist]):
+        expected = "an artist for every track (column artist in tracks.csv), or by random"
+        raise ConfigError("by", f"artist, and {unknown[0]} has none", expected)
+    groups = _groups(tracks, together, by_artist=by == "artist")
     labels = [_label(track) for track in tracks]
     for label in sorted(set(labels)):
         members = {group for group, name in zip(groups, labels, strict=True) if name == label}
@@ -67,6 +71,55 @@ def folds(
         k, shuffle=True, random_state=seed % 2**32
     )
     return list(splitter.split(np.arange(len(tracks)), labels, None if alone else groups))
+
+
+def split_tracks(
+    tracks: Sequence[Track],
+    share: float,
+    seed: int,
+    *,
+    by_artist: bool = False,
+    together: Iterable[tuple[str, str]] = (),
+) -> tuple[list[Track], list[Track]]:
+    """Training and validation tracks, each genre with its share in both.
+
+    Each genre keeps at least one track (or artist) to learn from, and has one for validation where that
+    leaves one; groups that several genres have in common may make its share another one.
+
+    Args:
+        tracks: With labels.
+        share: Of the validation, above 0 and below 1, of the tracks (or artists) of a genre.
+        seed: Of the choice.
+        by_artist: Whether all tracks of an artist, of whatever genre, go to the same side; one without artist
+            is its own.
+        together: Pairs of track ids that shall be on the same side as well, such as duplicates.
+    """
+    groups = _groups(tracks, together, by_artist=by_artist)
+    # Names, since the choice shall not depend on the order of the tracks.
+    names: dict[int, str] = {}
+    for track, group in zip(tracks, groups, strict=True):
+        name = track.artist if by_artist and track.artist else f"\0{track.id}"
+        names[group] = min(name, names.get(group, name))
+    members: dict[str, set[str]] = {}
+    for track, group in zip(tracks, groups, strict=True):
+        members.setdefault(track.label or "", set()).add(names[group])
+    rng = np.random.default_rng([seed, _SPLIT])
+    orders = {}
+    for label, present in sorted(members.items()):
+        listed = sorted(present)
+        orders[label] = [listed[index] for index in rng.permutation(len(listed))]
+    chosen: set[str] = set()
+    # Genres of few groups first: they have the least choice.
+    for label in sorted(orders, key=lambda name: len(orders[name])):
+        wanted = max(1, round(share * len(orders[label])))
+        for name in orders[label]:
+            if len(members[label] & chosen) >= wanted:
+                break
+            if all(len(present - chosen) > 1 for present in members.values() if name in present):
+                chosen.add(name)
+    sides = [names[group] in chosen for group in groups]
+    training = [track for track, is_chosen in zip(tracks, sides, strict=True) if not is_chosen]
+    return training, [track for track, is_chosen in zip(tracks, sides, strict=True) if is_chosen]
 
 
 def read_artists(path: str | Path, corpus: Corpus) -> Corpus:
@@ -127,20 +180,19 @@ def _label(track: Track) -> str:
     return track.label
 
 
-def _groups(tracks: Sequence[Track], by: str, together: Iterable[tuple[str, str]]) -> list[int]:
-    """A number for each track, the same for those that belong together, directly or through others."""
+def _groups(tracks: Sequence[Track], together: Iterable[tuple[str, str]], *, by_artist: bool) -> list[int]:
+    """A number for each track, the same for those that belong together, directly or through others.
+
+    Numbers are given in the order of the tracks.
+    """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     place = {track.id: index for index, track in enumerate(tracks)}
     edges = [(place[a], place[b]) for a, b in together if a in place and b in place]
-    if by == "artist":
+    if by_artist:
         first: dict[str, int] = {}
-        for index, track in enumerate(tracks):
-            if not track.artist:
-                expected = "an artist for every track (column artist in tracks.csv), or by random"
-                raise ConfigError("by", f"artist, and {track.id} has none", expected)
-            edges.append((index, first.setdefault(track.artist, index)))
+        edges += [(i, first.setdefault(track.artist, i)) for i, track in enumerate(tracks) if track.artist]
     rows, columns = np.array(edges, dtype=np.int64).reshape(-1, 2).T
     links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(tracks), len(tracks)))
     groups: list[int] = connected_components(links, directed=False)[1].tolist()

@@ -80,6 +80,6 @@ def _identity(network: GenreNet, pictures: Pictures) -> str:
     digest = hashlib.sha256()
     for value in network.features[: network.frozen_stages].state_dict().values():
         digest.update(value.detach().cpu().numpy().tobytes())
-    lengths = [(track.id, pictures.stems.length(track)) for track in pictures.tracks]
+    tracks = [(track.id, pictures.stems.digest(track)) for track in pictures.tracks]
     settings = [repr(pictures.features), repr(pictures.statistics), repr(network.features[0])]
-    return fingerprint([digest.hexdigest(), settings, lengths])
+    return fingerprint([digest.hexdigest(), settings, tracks])

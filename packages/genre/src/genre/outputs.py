@@ -1,10 +1,14 @@
 """Folders and files to write to, checked before the work and not after it."""
 
+import contextlib
+import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from audio_io.atomic import write_json
 from audio_io.errors import FileError
 
 # The file by which a folder with an `index.html` is known, and whose it is.
@@ -15,8 +19,13 @@ _MARKS = {
 }
 
 
-def claim_folder(folder: str | Path, command: str, own: str, *, but_not: Sequence[str] = ()) -> Path:
+@contextlib.contextmanager
+def claimed_folder(
+    folder: str | Path, command: str, own: str, *, but_not: Sequence[str] = ()
+) -> Iterator[Path]:
     """Make a folder, unless it holds what another command has written: its page would be lost.
+
+    Where nothing has been written to it when the block ends, it is removed again.
 
     Args:
         folder: Where to write.
@@ -24,7 +33,7 @@ def claim_folder(folder: str | Path, command: str, own: str, *, but_not: Sequenc
         own: The file by which a folder of the command is known.
         but_not: Files that a folder of the command does not have beside it.
 
-    Returns:
+    Yields:
         The folder.
 
     Raises:
@@ -36,9 +45,41 @@ def claim_folder(folder: str | Path, command: str, own: str, *, but_not: Sequenc
     foreign = [mark for mark in present if mark in but_not or own not in present]
     if foreign:
         raise FileError(place, f"{foreign[0]} of {_MARKS[foreign[0]]}", f"a folder of its own for {command}")
-    place.mkdir(parents=True, exist_ok=True)
-    _check_writable(place, place)
-    return place
+    made = [entry for entry in (place, *place.parents) if not entry.exists()]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        _check_writable(place, place)
+        yield place
+    finally:
+        for entry in made:
+            # One that holds something is not removed.
+            with contextlib.suppress(OSError):
+                entry.rmdir()
+
+
+def claim_for(mark: Path, content: Mapping[str, Any], what: str) -> None:
+    """Make the folder of a mark one for some settings, or refuse it.
+
+    Args:
+        mark: The file in it that says for which.
+        content: Of the file.
+        what: What is in the folder, as in `a corpus`.
+
+    Raises:
+        FileError: If the folder is for other settings, or holds something else.
+        OSError: If it cannot be written to; it carries its name.
+    """
+    folder = mark.parent
+    if mark.is_file():
+        try:
+            found = json.loads(mark.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FileError(mark, "no JSON", f"the settings of {what}") from error
+        if found != content:
+            raise FileError(folder, f"{what} of other settings", "the same settings, or another folder")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileError(folder, f"something other than {what}", "a new or empty folder")
+    write_json(mark, content)
 
 
 def check_target(path: str | Path) -> None:

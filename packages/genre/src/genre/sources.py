@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from audio_io.atomic import file_digest
+from audio_io.atomic import file_digest, fingerprint
 from audio_io.errors import AudioError
 from genre.config import STEMS
 from genre.layouts import MIXTURE, stem_file
@@ -40,11 +40,28 @@ def describe_source(path: Path) -> list[dict[str, Any]]:
     return described
 
 
-def is_unchanged(path: Path, described: Any) -> bool:  # noqa: ANN401 - whatever JSON held
+def content_digest(described: Any) -> str:  # noqa: ANN401 - whatever JSON held
+    """What tells a recording from another by its content, whatever their names and places.
+
+    Args:
+        described: From `describe_source`.
+
+    Raises:
+        TypeError, KeyError: If it was described by another program.
+    """
+    return fingerprint([entry["sha256"] for entry in described])
+
+
+def is_unchanged(path: Path, described: Any, *, thorough: bool = False) -> bool:  # noqa: ANN401 - as above
     """Whether a recording is the one that was described.
 
     Files of the same size and time count as the same; those that differ in time only, as copies do, are
     compared by their digest. A recording that is not there any more has not changed.
+
+    Args:
+        path: A sound file or a folder of stems.
+        described: From `describe_source`, or anything else.
+        thorough: Compare the digest where size and time are the same as well.
     """
     if not path.exists():
         return True
@@ -56,7 +73,8 @@ def is_unchanged(path: Path, described: Any) -> bool:  # noqa: ANN401 - whatever
             status = file.stat()
             if status.st_size != entry["size"]:
                 return False
-            if status.st_mtime_ns != entry["time"] and file_digest(file) != entry["sha256"]:
+            may_differ = thorough or status.st_mtime_ns != entry["time"]
+            if may_differ and file_digest(file) != entry["sha256"]:
                 return False
     except (TypeError, KeyError):
         return False  # described by another program

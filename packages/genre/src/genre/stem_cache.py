@@ -29,7 +29,7 @@ from genre.layouts import Track
 from genre.locks import Busy, hold
 from genre.quarantine import Fault, update_quarantine
 from genre.separate import Separator, open_separator, separator_identity
-from genre.sources import describe_source, is_unchanged
+from genre.sources import content_digest, describe_source, is_unchanged
 from genre.stem_archive import (
     Archive,
     CorruptArchiveError,
@@ -124,7 +124,8 @@ class StemCache:
 
         Args:
             track: Which one.
-            thorough: Compare the check sums too, for which the whole file is read.
+            thorough: Compare the check sums of the stems and of the recording too, for which all files are
+                read.
 
         Raises:
             ConfigError: If the separator's model does not exist.
@@ -140,7 +141,31 @@ class StemCache:
         except CorruptArchiveError:
             return "corrupt"
         is_same = archive.meta.get("settings") == self.settings
-        return "ok" if is_same and is_unchanged(track.path, archive.meta.get("source")) else "stale"
+        source = archive.meta.get("source")
+        return "ok" if is_same and is_unchanged(track.path, source, thorough=thorough) else "stale"
+
+    def digest(self, track: Track) -> str:
+        """What tells the recording that a track's stems were made of from others, whatever its name.
+
+        Raises:
+            CacheError: If the stems are not there.
+        """
+        archive = self._archive(track)
+        try:
+            return content_digest(archive.meta["source"])
+        except (TypeError, KeyError) as error:
+            expected = "that of a recording; `genre separate` makes the stems anew"
+            raise CacheError(archive.path, "no description of its source", expected) from error
+
+    def identify(self, track: Track) -> str:
+        """`digest`, of the files themselves where there are no stems yet.
+
+        Raises:
+            AudioError: If the recording cannot be read.
+        """
+        if self.state(track) == "ok":
+            return self.digest(track)
+        return content_digest(describe_source(track.path))
 
     def length(self, track: Track) -> int:
         """Samples of each stem of a track.
@@ -207,7 +232,7 @@ class StemCache:
         faults: dict[str, Fault] = {}
         made = 0
         with Progress("separate", len(pending), "tracks") as progress:
-            for track, outcome in self._work_on(pending, device, batch_size, jobs):
+            for track, outcome in self._work_on(pending, device, batch_size, jobs, thorough=thorough):
                 progress.advance(1)
                 if isinstance(outcome, Fault):
                     faults[track.id] = outcome
@@ -225,7 +250,7 @@ class StemCache:
         return Summary(ready, tuple(faults.values()), made, states)
 
     def _work_on(
-        self, tracks: Sequence[Track], device: str, batch_size: int, jobs: int
+        self, tracks: Sequence[Track], device: str, batch_size: int, jobs: int, *, thorough: bool
     ) -> Iterator[tuple[Track, Outcome]]:
         """Every track with what became of it; those that another process works on come last."""
         if not tracks:
@@ -237,7 +262,7 @@ class StemCache:
         if jobs > 1:
             del separator
             with _pool(self, device, batch_size, min(jobs, len(tracks))) as pool:
-                futures = {pool.submit(_work_in_pool, track): track for track in tracks}
+                futures = {pool.submit(_work_in_pool, track, thorough): track for track in tracks}
                 outcomes = ((futures[future], future.result()) for future in as_completed(futures))
                 for track, outcome in outcomes:
                     if outcome == "busy":
@@ -251,7 +276,7 @@ class StemCache:
         while remaining:
             by_others = []
             for track in remaining:
-                outcome = self.work(track, separator)
+                outcome = self.work(track, separator, thorough=thorough)
                 if outcome == "busy":
                     by_others.append(track)
                 else:
@@ -260,7 +285,7 @@ class StemCache:
                 time.sleep(_WAIT_SECONDS)
             remaining = by_others
 
-    def work(self, track: Track, separator: Separator) -> Outcome:
+    def work(self, track: Track, separator: Separator, *, thorough: bool = False) -> Outcome:
         """Make the stems of one track, unless somebody else does or has done.
 
         Raises:
@@ -269,7 +294,7 @@ class StemCache:
         path = self.path(track)
         try:
             with hold(path.with_suffix(".lock")) as lock:
-                if self.state(track) == "ok" and not _is_damaged(path):
+                if self.state(track, thorough=thorough) == "ok" and not _is_damaged(path):
                     return "ok"
                 _remove_leftovers(path)
                 try:
@@ -351,7 +376,7 @@ def _start_worker(cache: StemCache, device: str, batch_size: int, threads: int) 
     _pool_state = (cache, separator)
 
 
-def _work_in_pool(track: Track) -> Outcome:
+def _work_in_pool(track: Track, thorough: bool) -> Outcome:
     assert _pool_state is not None
     cache, separator = _pool_state
-    return cache.work(track, separator)
+    return cache.work(track, separator, thorough=thorough)

@@ -102,7 +102,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder / LOG)
     earlier = _earlier_state(folder) if run.resume else None
-    description = _describe(settings, training, validation, labels)
+    description = _describe(settings, training, validation, labels, stems)
     statistics = _recall_statistics(folder, description) if earlier else None
     if statistics is None:
         log.say(f"measuring {len(training)} tracks")
@@ -160,6 +160,7 @@ def fit(
         state={},
         training=tuple(track.id for track in training),
         validation=tuple(track.id for track in validation),
+        digests={track.id: stems.digest(track) for track in (*training, *validation)},
     )
     keeper = Keeper(folder, base, config, log)
     if earlier and not config.load_scheduler_state:
@@ -209,13 +210,18 @@ def check_learnable(training: Sequence[Track], labels: Sequence[str]) -> None:
 
 
 def _describe(
-    settings: Settings, training: Sequence[Track], validation: Sequence[Track], labels: Sequence[str]
+    settings: Settings,
+    training: Sequence[Track],
+    validation: Sequence[Track],
+    labels: Sequence[str],
+    stems: Stems,
 ) -> dict[str, Any]:
     return {
         **dataclasses.asdict(settings),
         "labels": list(labels),
         "training": [track.id for track in training],
         "validation": [track.id for track in validation],
+        "recordings": [stems.digest(track) for track in (*training, *validation)],
     }
 
 
@@ -230,6 +236,8 @@ def _recall_statistics(folder: Path, description: Mapping[str, Any]) -> Statisti
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         statistics = Statistics(**{key: tuple(value) for key, value in known["statistics"].items()})
+        # Runs of before recordings were described go on.
+        known.setdefault("recordings", description["recordings"])
         tables = {name: type(value)(known[name]) for name, value in description.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(path, "no description of the run", "that of the checkpoint beside it") from error

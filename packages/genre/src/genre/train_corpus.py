@@ -8,8 +8,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from audio_io.cli import pick_device
 from audio_io.errors import ConfigError
-from genre.dataset import Stems, split_tracks
+from genre.dataset import Stems
 from genre.evaluate.network import calibrate
+from genre.folds import split_tracks
 from genre.layouts import Corpus, Track
 from genre.locks import hold_folder
 from genre.model import build_network
@@ -32,6 +33,7 @@ def train_corpus(
 
     The validation tracks choose the best epoch, and the temperature of its network.
 
+    Files that are in the corpus twice, byte for byte, are on one side; `genre leakage` finds other copies.
     Tracks that cannot be used, and mismatches of the corpus, go to the log.
 
     Args:
@@ -74,7 +76,13 @@ def _train_corpus(
     if by_artist and not all(track.artist for track in summary.ready):
         raise ConfigError("split", "tracks without artist", "a column artist in tracks.csv, or split random")
     share, seed = settings.train.test_size, settings.train.seed
-    training, validation = split_tracks(summary.ready, share, seed, by_artist=by_artist)
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(cache.digest(track), track.id), track.id) for track in summary.ready]
+    copies = [pair for pair in pairs if pair[0] != pair[1]]
+    if copies:
+        found = f"{len(copies)} (the first: {copies[0][1]} of {copies[0][0]})"
+        log.say(f"note: copies of other tracks, kept on their side: {found}")
+    training, validation = split_tracks(summary.ready, share, seed, by_artist=by_artist, together=copies)
     check_learnable(training, corpus.labels)
     log.say(
         f"{len(training)} tracks to learn from, {len(validation)} for validation, {len(corpus.labels)} genres"

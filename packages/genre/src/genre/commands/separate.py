@@ -28,7 +28,7 @@ def add_command(commands: Commands) -> None:
         help="segments that Demucs takes at once (default: 4 on a GPU, 1 on a CPU)",
     )
     add_jobs(parser)
-    parser.add_argument("--thorough", action="store_true", help="compare the check sums of what is there")
+    parser.add_argument("--thorough", action="store_true", help="compare check sums of what is there")
     parser.add_argument(
         "--sample-rate",
         type=int,

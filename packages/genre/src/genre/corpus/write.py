@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 import audio_io
-from audio_io.atomic import write_json, write_text
-from audio_io.errors import FileError
+from audio_io.atomic import write_text
 from audio_io.progress import Progress
 from genre.config import GENRES, STEMS
 from genre.corpus.compose import compose, make_artist
 from genre.corpus.config import DemoConfig
 from genre.corpus.render import Renderer
 from genre.layouts import MIXTURE, TABLE
+from genre.outputs import claim_for
 
 SETTINGS = "corpus.json"
 _VERSION = 1  # of the songs that a seed gives
@@ -41,7 +40,7 @@ def render_corpus(folder: str | Path, config: DemoConfig | None = None) -> None:
     """
     config = DemoConfig() if config is None else config
     root = Path(folder)
-    _claim(root, config)
+    claim_for(root / SETTINGS, {**asdict(config), "version": _VERSION}, "a rendered corpus")
     renderer = Renderer(config.sample_rate)
     samples = round(config.duration * config.sample_rate)
     rows = []
@@ -62,22 +61,6 @@ def render_corpus(folder: str | Path, config: DemoConfig | None = None) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("path", "label", "artist"), *rows])
     write_text(root / TABLE, text.getvalue())
-
-
-def _claim(root: Path, config: DemoConfig) -> None:
-    """Make the folder that of this corpus, or refuse it."""
-    settings = {**asdict(config), "version": _VERSION}
-    path = root / SETTINGS
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FileError(path, "no JSON", "the settings of a rendered corpus") from error
-        if found != settings:
-            raise FileError(root, "a corpus of other settings", "the same settings, or another folder")
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise FileError(root, "something other than a rendered corpus", "a new or empty folder")
-    write_json(path, settings)
 
 
 def _files(folder: Path, config: DemoConfig) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from audio_io.atomic import fingerprint, write_json
+from audio_io.atomic import fingerprint
 from audio_io.cli import pick_device
 from audio_io.errors import FileError
 from genre.config import Separation
@@ -26,6 +26,7 @@ from genre.evaluate.result import EVALUATION, Evaluation
 from genre.evaluate.runner import cross_validate
 from genre.layouts import Corpus, read_corpus
 from genre.leakage import Leakage, Pair, find_leakage, write_leakage
+from genre.outputs import claim_for
 from genre.stem_cache import StemCache
 from genre.train_callbacks import METRICS
 
@@ -56,7 +57,9 @@ def run(
     """
     folder = Path(output_dir)
     pick_device(device)
-    _claim(folder / MARK, plan)
+    # More networks can join those that are there.
+    settings = fingerprint(asdict(replace(plan, evaluate=replace(plan.evaluate, ensemble=1))))
+    claim_for(folder / MARK, {"fingerprint": settings}, "a demo")
     say("1 of 4: songs with their stems")
     render_corpus(folder / CORPUS, plan.corpus)
     corpus = read_corpus(folder / CORPUS)
@@ -157,22 +160,6 @@ def _epochs(place: Path) -> int:
     """How many epochs the trainings of a model have behind them."""
     tables = place.glob(f"*/fold_*/seed_*/{METRICS}")
     return sum(len(table.read_text(encoding="utf-8").splitlines()) - 1 for table in tables)
-
-
-def _claim(path: Path, plan: Plan) -> None:
-    """Make the folder that of this demo, or refuse it."""
-    # More networks can join those that are there.
-    mark = fingerprint(asdict(replace(plan, evaluate=replace(plan.evaluate, ensemble=1))))
-    if path.is_file():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileError(path, f"no mark of a demo ({error})", "another --output-dir") from error
-        if stored != mark:
-            raise FileError(path, "a demo of other settings", "the same, or another --output-dir")
-    elif path.parent.exists() and (not path.parent.is_dir() or any(path.parent.iterdir())):
-        raise FileError(path.parent, "something other than a demo", "a new or empty folder")
-    write_json(path, {"fingerprint": mark})
 
 
 def _duplicates(path: Path, corpus: Corpus) -> Leakage:

@@ -1,24 +1,28 @@
 """From a corpus to an evaluation: stems, duplicates, and either cross-validation or one finished network."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from audio_io.cli import pick_device
-from audio_io.errors import ConfigError
+from audio_io.errors import AudioError, ConfigError
+from audio_io.progress import Progress
 from genre import checkpoint as checkpoints
+from genre.checkpoint import Checkpoint
 from genre.config import SeparationConfig
-from genre.evaluate.calibration import apply_temperature
+from genre.evaluate.calibration import Floats, apply_temperature
 from genre.evaluate.config import EvaluateConfig
 from genre.evaluate.network import track_logits
 from genre.evaluate.result import EVALUATION, Evaluation, HeldOut, Split, as_written
-from genre.evaluate.runner import DESCRIPTION, cross_validate
+from genre.evaluate.runner import DESCRIPTION, check_settings, cross_validate
 from genre.folds import folds
 from genre.layouts import Corpus, Track
 from genre.leakage import find_leakage
 from genre.model import build_network
-from genre.outputs import claim_folder
+from genre.outputs import claimed_folder
 from genre.run_config import PredictConfig, Settings
 from genre.stem_cache import StemCache
 from genre.train import check_labels
@@ -52,19 +56,20 @@ def evaluate_corpus(
     """
     check_labels(corpus.labels)
     pick_device(device)
-    claim_folder(out, "genre evaluate", DESCRIPTION)
-    # Hours of separation shall not end at weights or artists that are missing.
-    if settings.train.weights != "none":
-        build_network(settings.train, len(corpus.labels))
-    for by in config.by:
-        folds(corpus.tracks, config.folds, by)
-    cache = StemCache(settings.separation, settings.features)
-    tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
-    leakage = find_leakage(replace(corpus, tracks=tracks, test=())) if search_duplicates else None
-    return cross_validate(
-        tracks, corpus.labels, cache, out, settings, config,
-        device=device, leakage=leakage, problems=problems,
-    )  # fmt: skip
+    with claimed_folder(out, "genre evaluate", DESCRIPTION) as folder:
+        # Hours of separation shall not end at other settings, weights or artists that are missing.
+        check_settings(folder, settings, config)
+        if settings.train.weights != "none":
+            build_network(settings.train, len(corpus.labels))
+        for by in config.by:
+            folds(corpus.tracks, config.folds, by)
+        cache = StemCache(settings.separation, settings.features)
+        tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
+        leakage = find_leakage(replace(corpus, tracks=tracks, test=())) if search_duplicates else None
+        return cross_validate(
+            tracks, corpus.labels, cache, folder, settings, config,
+            device=device, leakage=leakage, problems=problems,
+        )  # fmt: skip
 
 
 def evaluate_checkpoint(
@@ -81,7 +86,8 @@ def evaluate_checkpoint(
     """Score one finished network on a labelled corpus; nothing is trained.
 
     Tracks that it was trained on are refused, and those that chose its epoch and temperature: on them the
-    scores are too good. They are known by their ids, so the corpus has to be the folder of the training.
+    scores are too good. They are known by their ids and by the content of their files, so a copy in another
+    folder is recognised, unless it was cut or converted.
 
     Args:
         path: The checkpoint.
@@ -101,12 +107,9 @@ def evaluate_checkpoint(
     checkpoint = checkpoints.load(path)
     if unknown := [label for label in corpus.labels if label not in checkpoint.labels]:
         raise ConfigError("labels", _named(unknown), f"those of {path}: {', '.join(checkpoint.labels)}")
+    cache = StemCache(separation or checkpoint.separation, checkpoint.features)
     heard = []
-    for ids, had_which_part in (
-        (checkpoint.training, "was trained on"),
-        (checkpoint.validation, "was chosen and calibrated with"),
-    ):
-        known = [track.id for track in corpus.tracks if track.id in set(ids)]
+    for had_which_part, known in _heard(checkpoint, corpus, cache):
         if known and not include_training:
             expected = "tracks that had no part in its training, or --include-training"
             found = f"{len(known)} that {path} {had_which_part} ({_named(known)})"
@@ -115,12 +118,42 @@ def evaluate_checkpoint(
             heard.append(f"{len(known)} tracks are among those that the network {had_which_part}")
     if not checkpoint.validation:
         heard.append(f"{path} does not say which tracks chose its epoch; on those the scores are too good")
-    claim_folder(out, "genre evaluate --checkpoint", EVALUATION, but_not=(DESCRIPTION,))
-    cache = StemCache(separation or checkpoint.separation, checkpoint.features)
-    tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
-    logits = track_logits(checkpoint, tracks, cache, config=windows, device=device)
+    with claimed_folder(out, "genre evaluate --checkpoint", EVALUATION, but_not=(DESCRIPTION,)) as folder:
+        tracks, problems = _prepare(corpus, cache, device=device, jobs=jobs)
+        logits = track_logits(checkpoint, tracks, cache, config=windows, device=device)
+        evaluation = _assess(checkpoint, tracks, logits, (*heard, *problems))
+        evaluation.write(folder)
+    return evaluation
 
-    def shares(temperature: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+
+def _heard(checkpoint: Checkpoint, corpus: Corpus, cache: StemCache) -> list[tuple[str, list[str]]]:
+    """Tracks that had a part in the training, by name or by content, and which part."""
+    digests: dict[str, str] = {}
+    if checkpoint.digests:
+        with Progress("compare", len(corpus.tracks), "tracks") as progress:
+            for track in corpus.tracks:
+                # One that cannot be read is left out later.
+                with contextlib.suppress(AudioError):
+                    digests[track.id] = cache.identify(track)
+                progress.advance(1)
+    found = []
+    for had_which_part, ids in (
+        ("was trained on", checkpoint.training),
+        ("was chosen and calibrated with", checkpoint.validation),
+    ):
+        names = set(ids)
+        contents = {checkpoint.digests[name] for name in ids if name in checkpoint.digests}
+        known = [t.id for t in corpus.tracks if t.id in names or digests.get(t.id) in contents]
+        found.append((had_which_part, known))
+    return found
+
+
+def _assess(
+    checkpoint: Checkpoint, tracks: Sequence[Track], logits: Sequence[Floats], problems: tuple[str, ...]
+) -> Evaluation:
+    """The answers of one network."""
+
+    def shares(temperature: float) -> Floats:
         return as_written(np.stack([apply_temperature(rows, temperature) for rows in logits])[None])
 
     split = Split(
@@ -132,9 +165,7 @@ def evaluate_checkpoint(
         calibrated=shares(checkpoint.temperature),
     )
     tables = {name: asdict(getattr(checkpoint, name)) for name in ("features", "separation", "train")}
-    evaluation = Evaluation(checkpoint.labels, {split.by: split}, tables, None, (*heard, *problems))
-    evaluation.write(out)
-    return evaluation
+    return Evaluation(checkpoint.labels, {split.by: split}, tables, None, problems)
 
 
 def _prepare(

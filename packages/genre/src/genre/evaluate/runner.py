@@ -1,8 +1,9 @@
 """Cross-validation: every track is answered by networks that have not heard it.
 
-From the training part of each fold a share is kept aside, by artist where the folds are. It chooses the epoch
-and fits the temperature, so that the tracks of the fold have no say in the network that they test (Cawley &
-Talbot 2010, "On over-fitting in model selection and subsequent selection bias").
+From the training part of each fold a share is kept aside, by artist where the folds are, and never one of two
+copies alone. It chooses the epoch and fits the temperature, so that the tracks of the fold have no say in the
+network that they test (Cawley & Talbot 2010, "On over-fitting in model selection and subsequent selection
+bias").
 """
 
 import json
@@ -17,12 +18,12 @@ import numpy as np
 from audio_io.atomic import write_json
 from audio_io.errors import ConfigError, FileError
 from genre import checkpoint as checkpoints
-from genre.dataset import Stems, split_tracks
+from genre.dataset import Stems
 from genre.evaluate.calibration import Floats, Integers, apply_temperature
 from genre.evaluate.config import WAYS, EvaluateConfig
 from genre.evaluate.network import calibrate, track_logits
 from genre.evaluate.result import Evaluation, HeldOut, Run, Split, as_written
-from genre.folds import Fold, folds
+from genre.folds import Fold, folds, split_tracks
 from genre.layouts import Track
 from genre.leakage import Leakage, torn
 from genre.locks import hold_folder
@@ -99,8 +100,12 @@ def _cross_validate(
     for parts in plans.values():
         for training, _ in parts:
             check_learnable([tracks[int(i)] for i in training], labels)
-    _claim(root / DESCRIPTION, _describe(tracks, labels, settings, config, together))
-    bench = _Bench(tuple(labels), stems, settings, device)
+    description = _describe(tracks, labels, settings, config, together)
+    description["recordings"] = [stems.digest(track) for track in tracks]
+    _compare(root / DESCRIPTION, description)
+    if not (root / DESCRIPTION).is_file():
+        write_json(root / DESCRIPTION, description)
+    bench = _Bench(tuple(labels), stems, settings, device, together)
     log = Log(root / LOG)
     splits: dict[str, Split] = {}
     for by, parts in plans.items():
@@ -160,6 +165,7 @@ class _Bench:
     stems: Stems
     settings: Settings
     device: str
+    together: Sequence[tuple[str, str]]
 
     def truth(self, tracks: Sequence[Track]) -> Integers:
         return np.array([self.labels.index(track.label or "") for track in tracks])
@@ -170,7 +176,9 @@ class _Bench:
         """Train a network, and let it answer."""
         train = self.settings.train
         # The same tracks choose for all seeds: these differ by what is drawn in training alone.
-        training, validation = split_tracks(heard, train.test_size, train.seed, by_artist=by_artist)
+        training, validation = split_tracks(
+            heard, train.test_size, train.seed, by_artist=by_artist, together=self.together
+        )
         settings = replace(self.settings, train=replace(train, seed=seed))
         fitted = fit(training, validation, self.labels, self.stems, place, settings, device=self.device)
         temperature = calibrate(fitted.best, validation, self.stems, device=self.device)
@@ -249,6 +257,29 @@ def _stack(folds_: Sequence[Sequence[Floats]]) -> Floats:
     return np.concatenate([np.stack(seeds) for seeds in folds_], axis=1)
 
 
+def check_settings(folder: str | Path, settings: Settings, config: EvaluateConfig) -> None:
+    """Refuse a folder with an evaluation of other settings, whatever its tracks.
+
+    Args:
+        folder: Of the evaluation; there may be none yet.
+        settings: Of the trainings.
+        config: For the number of folds.
+
+    Raises:
+        ConfigError: If it has other settings; it names the first of them.
+        FileError: If the description there is damaged.
+    """
+    _compare(Path(folder) / DESCRIPTION, _describe_settings(settings, config))
+
+
+def _describe_settings(settings: Settings, config: EvaluateConfig) -> dict[str, Any]:
+    tables = asdict(settings)
+    for name in _FREE:
+        del tables["train"][name]
+    del tables["separation"]["separation_cache_dir"]
+    return {**tables, "folds": config.folds}
+
+
 def _describe(
     tracks: Sequence[Track],
     labels: Sequence[str],
@@ -256,26 +287,22 @@ def _describe(
     config: EvaluateConfig,
     together: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
-    tables = asdict(settings)
-    for name in _FREE:
-        del tables["train"][name]
-    del tables["separation"]["separation_cache_dir"]
     return {
-        **tables,
-        "folds": config.folds,
+        **_describe_settings(settings, config),
         "labels": list(labels),
         "tracks": [[track.id, track.label, track.artist] for track in tracks],
         "duplicates": [list(pair) for pair in together],
     }
 
 
-def _claim(path: Path, description: Mapping[str, Any]) -> None:
-    """Make the folder that of this evaluation, or refuse it."""
+def _compare(path: Path, description: Mapping[str, Any]) -> None:
+    """Refuse what an earlier evaluation has otherwise."""
     if not path.is_file():
-        write_json(path, description)
         return
     try:
         known = dict(json.loads(path.read_text(encoding="utf-8")))
+        # Evaluations of before recordings were described go on.
+        known.setdefault("recordings", description.get("recordings"))
     except (ValueError, TypeError) as error:
         raise FileError(path, "something else", "the description of an evaluation") from error
     expected = "what the evaluation in the folder has, or a folder of its own for each evaluation"

@@ -25,8 +25,8 @@ class Comparison:
     Attributes:
         marked: The mean over the recordings.
         random: The mean over recordings and random choices of the same kind.
-        margin: Half width of the 95 % interval of their difference, by Student's t, which takes recordings for
-            independent; NaN for a single one.
+        margin: Half width of the 95 % interval of their difference, by Student's t, which takes the
+            recordings for independent; NaN for a single one.
         recordings: How many.
     """
 

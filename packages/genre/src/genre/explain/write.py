@@ -18,7 +18,7 @@ from genre.explain.report import Entry, Report, as_json
 from genre.explain.summary import summarise
 from genre.explain.track import Explainer
 from genre.layouts import track_of
-from genre.outputs import claim_folder
+from genre.outputs import claimed_folder
 
 EMBED_SECONDS = 600.0  # of sound in one page; about 5 MB
 SUMMARY_FIGURE, NUMBERS = "summary.png", "explain.json"
@@ -30,7 +30,8 @@ def write_report(
 ) -> Report:
     """Explain recordings and write `index.html`, `explain.json` and the figures.
 
-    Interrupted, it writes the report of what has been explained until then, and stops all the same.
+    Interrupted, it writes the report of what has been explained until then, and stops all the same. Where
+    nothing could be explained, nothing is written.
 
     Args:
         explainer: With the network and the settings.
@@ -43,7 +44,11 @@ def write_report(
         FileError: If the folder holds what another command has written.
         OSError: If a file cannot be written; it carries its name.
     """
-    place = claim_folder(folder, "genre explain", NUMBERS)
+    with claimed_folder(folder, "genre explain", NUMBERS) as place:
+        return _write_report(explainer, recordings, place, figures=figures)
+
+
+def _write_report(explainer: Explainer, recordings: Sequence[Path], place: Path, *, figures: bool) -> Report:
     entries: list[Entry] = []
     errors: list[AudioError] = []
     interrupted: KeyboardInterrupt | None = None
