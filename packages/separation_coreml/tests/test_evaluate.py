@@ -8,11 +8,13 @@ import torch
 import audio_io
 from audio_io.errors import ConfigError
 from separation_coreml.cli import main
+from separation_coreml.engines import Engine
 from separation_coreml.evaluation import baselines
 from separation_coreml.evaluation.config import EvaluateConfig
-from separation_coreml.evaluation.run import match
+from separation_coreml.evaluation.run import Method, evaluate, match
 from separation_coreml.evaluation.scores import bss_eval, frame_sdr, sdr
 from separation_coreml.evaluation.tracks import RenderedTrack, find_tracks
+from separation_coreml.ios import noise as generated
 from separation_coreml.stems.render import render_folder
 
 RATE = 44100
@@ -70,6 +72,18 @@ def test_windows_give_the_median_and_silence_does_not_count():
     assert all(math.isnan(value) for value in frame_sdr(references, estimates, window))
 
 
+def test_frame_sdr_is_that_of_museval():
+    # Of version 0.4.1; see goldens/make_museval_goldens.py. A stem is silent in one window, an estimate in
+    # another, and the last half window counts for nothing.
+    expected = [12.603235919329764, 12.654678352113546, 12.640700183054381]
+    window, length = 1000, 6500
+    stems = generated(1, 3, 2, length).double()
+    estimates = stems + 0.3 * generated(2, 3, 2, length) * torch.linspace(0.1, 2, length).double()
+    stems[0, :, 2 * window : 3 * window] = 0
+    estimates[1, :, 4 * window : 5 * window] = 0
+    assert frame_sdr(stems, estimates, window) == pytest.approx(expected, abs=1e-5)
+
+
 def test_filters_forgive_a_filter_and_tell_interference():
     pytest.importorskip("fast_bss_eval")
     references = noise(2, 1, 12000)
@@ -100,6 +114,14 @@ def test_stems_are_matched():
     assert torch.equal(references["accompaniment"], torch.full((2, 4), 6.0))
     with pytest.raises(ConfigError, match="harp of the model"):
         match(ones, {"harp": torch.zeros(2, 4)})
+
+
+def test_a_model_that_gives_nan_has_no_score():
+    def load():
+        return Engine("test", ("drums",), RATE, 2, 1000, 0.25, False, lambda part: part[None] * math.nan)
+
+    with pytest.raises(ConfigError, match="half: model: found nan in the stem drums"):
+        evaluate([Method("half", load)], [RenderedTrack(0.5, 0)], EvaluateConfig(rendered=1), title="")
 
 
 def test_an_ideal_mask_beats_median_filters_and_those_the_mixture():

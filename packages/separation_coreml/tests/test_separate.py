@@ -132,6 +132,18 @@ def test_bad_waveforms_are_refused(waveform, message):
         separate(waveform, 44100, mixer())
 
 
+def test_a_model_that_gives_nan_is_refused_and_a_stream_that_ends_too_soon():
+    def overflow(segment):
+        stems = copy(segment, 2)
+        stems[1, 0, 300] = float("nan")
+        return stems
+
+    with pytest.raises(ConfigError, match=r"model: found nan in the stem b at 0\.01 s, expected finite"):
+        separate(noise(3000), 44100, dataclasses.replace(mixer(), run=overflow))
+    with pytest.raises(ConfigError, match="found 3000 samples, expected 3001, as were measured"):
+        list(stream_stems([noise(3000)], measure([noise(3001)]), mixer()))
+
+
 def test_bad_settings_are_refused():
     with pytest.raises(ConfigError, match="overlap: found 1"):
         SeparateConfig(overlap=1.0)
@@ -253,7 +265,7 @@ def test_metadata_is_what_engines_read():
     described = separator.metadata()
     assert set(engines._KEYS) <= set(described)
     assert json.loads(described["stft"])["hop_length"] == 1024
-    engine = engines._converted("mil", "x.mlpackage", described, 1, 1, copy)
+    engine = engines._converted("mil", "x.mlpackage", described, (1, 1), copy)
     assert (engine.stems, engine.segment, engine.normalize) == (separator.stems, separator.segment, False)
 
 
@@ -262,6 +274,8 @@ def test_engines_and_models_have_to_fit(tmp_path, onnx_file):
         ({"model": "htdemucs", "engine": "onnx"}, r"expected a converted model \(.onnx\) for engine onnx"),
         ({"model": onnx_file, "engine": "mil"}, r"a converted model \(.mlpackage\) for engine mil"),
         ({"model": onnx_file, "segment_seconds": 1.0}, "a converted model has its own segment"),
+        ({"model": onnx_file, "checkpoint": "w.pth"}, "a converted model has its own weights"),
+        ({"model": onnx_file, "device": "cuda"}, "onnx does not run on what PyTorch runs on"),
         ({"model": "no.onnx"}, "no.onnx: found nothing"),
         ({"model": "nothing"}, "model: found 'nothing', expected one of htdemucs"),
     ]
@@ -275,9 +289,9 @@ def test_engines_and_models_have_to_fit(tmp_path, onnx_file):
 
 def test_a_foreign_or_core_model_is_refused():
     with pytest.raises(FileError, match="no 'stems' in its metadata"):
-        engines._converted("onnx", "x.onnx", {}, 1, 1, copy)
+        engines._converted("onnx", "x.onnx", {}, (1, 1), copy)
     with pytest.raises(FileError, match="2 inputs and 2 outputs, expected one from waveform to stems"):
-        engines._converted("onnx", "x.onnx", {}, 2, 2, copy)
+        engines._converted("onnx", "x.onnx", {}, (2, 2), copy)
     core = {
         "io": "core",
         "stems": "a",
@@ -287,7 +301,30 @@ def test_a_foreign_or_core_model_is_refused():
         "overlap": "0.1",
     }
     with pytest.raises(FileError, match="expected one from waveform to stems"):
-        engines._converted("mil", "x.mlpackage", core, 1, 1, copy)
+        engines._converted("mil", "x.mlpackage", core, (1, 1), copy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("stems", "../../evil", "stems '../../evil', expected different names"),
+        ("stems", "a,A", "stems 'a,A', expected different names"),
+        ("stems", "", "stems '', expected different names"),
+        ("segment", "0", "segment '0' in its metadata, expected a whole number above 0"),
+        ("sample_rate", "-5", "sample_rate '-5' in its metadata"),
+        ("overlap", "1.5", "overlap '1.5' in its metadata, expected a number from 0 to below 1"),
+        ("channels", "1", r"does not take the shape \[1, 1, 1000\] of its metadata"),
+        ("stems", "a,b,c", r"an output of shape \[1, 2, 2, 1000\], expected \[1, 3, 2, 1000\]"),
+    ],
+)
+def test_metadata_of_a_stranger_is_not_trusted(onnx_file, tmp_path, key, value, message):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(onnx_file)
+    described = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**described, key: value})
+    onnx.save(model, tmp_path / "stranger.onnx")
+    with pytest.raises(FileError, match=message):
+        separate(noise(2000), 44100, engines.load_engine(tmp_path / "stranger.onnx"))
 
 
 def test_several_processes_do_the_same(tmp_path, onnx_file):

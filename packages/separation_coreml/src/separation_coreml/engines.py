@@ -6,6 +6,7 @@ stems, rate and segment by the metadata that `Separator.metadata` has put there.
 
 import contextlib
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from separation_coreml import registry
 from separation_coreml.families.base import Separator
 
 EngineName = Literal["auto", "torch", "onnx", "mil", "coreml"]
+_STEM = re.compile(r"\w([\w -]*\w)?")
 _KEYS = ("stems", "sample_rate", "channels", "segment", "overlap", "normalize")
 
 
@@ -69,9 +71,9 @@ def load_engine(
             there is one (macOS) and the interpreter elsewhere.
         weights: For a name, as for `registry.build`.
         seed: As for `registry.build`.
-        checkpoint: As for `registry.build`.
+        checkpoint: As for `registry.build`; a converted file has the weights it was converted with.
         segment_seconds: As for `registry.build`; a converted file has the segment it was converted with.
-        device: Where PyTorch computes.
+        device: Where PyTorch computes; other engines choose for themselves.
 
     Raises:
         ConfigError: If model and engine do not fit each other, or the engine is not on this machine.
@@ -94,6 +96,10 @@ def load_engine(
         raise ConfigError(
             "segment_seconds", segment_seconds, "nothing: a converted model has its own segment"
         )
+    if checkpoint is not None:
+        raise ConfigError("checkpoint", checkpoint, "nothing: a converted model has its own weights")
+    if torch.device(device).type != "cpu":
+        raise ConfigError("device", repr(str(device)), f"cpu: {engine} does not run on what PyTorch runs on")
     if not Path(model).exists():
         raise FileError(model, "nothing", f"a converted model ({expected})")
     return {"onnx": _onnx_engine, "mil": _mil_engine, "coreml": _coreml_engine}[engine](Path(model))
@@ -145,27 +151,33 @@ def _onnx_engine(path: Path) -> Engine:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its classes have no common base
         raise FileError(path, "a file that ONNX Runtime cannot load", "an ONNX model") from error
-    names = [value.name for value in session.get_inputs()]
+    inputs = session.get_inputs()
     metadata = session.get_modelmeta().custom_metadata_map
 
     def run(segment: Tensor) -> Tensor:
-        outputs = session.run(None, {names[0]: segment[None].numpy()})
-        return torch.from_numpy(outputs[0])[0]
+        outputs = session.run(None, {inputs[0].name: segment[None].numpy()})
+        return torch.from_numpy(outputs[0])
 
-    return _converted("onnx", path, metadata, len(names), len(session.get_outputs()), run)
+    def accepts(shape: tuple[int, ...]) -> bool:
+        declared = inputs[0].shape  # a size that may vary is a name or None
+        pairs = zip(declared, shape, strict=False)
+        return len(declared) == len(shape) and all(a == b or not isinstance(a, int) for a, b in pairs)
+
+    return _converted("onnx", path, metadata, (len(inputs), len(session.get_outputs())), run, accepts)
 
 
 def _mil_engine(path: Path) -> Engine:
     from separation_coreml.mil import load_program
 
     program = load_program(path)
-    names = [value.name for value in program.inputs]
 
     def run(segment: Tensor) -> Tensor:
-        (stems,) = program.run(**{names[0]: segment[None]}).values()
-        return stems[0].float()
+        (stems,) = program.run(**{program.inputs[0].name: segment[None]}).values()
+        return stems.float()
 
-    return _converted("mil", path, program.metadata, len(names), len(program.outputs), run)
+    counts = len(program.inputs), len(program.outputs)
+    accepts = program.inputs[0].accepts if program.inputs else None
+    return _converted("mil", path, program.metadata, counts, run, accepts)
 
 
 def _coreml_engine(path: Path) -> Engine:
@@ -180,37 +192,70 @@ def _coreml_engine(path: Path) -> Engine:
 
     def run(segment: Tensor) -> Tensor:
         (stems,) = model.predict({names[0]: segment[None].numpy()}).values()
-        return torch.from_numpy(stems)[0].float()
+        return torch.from_numpy(stems).float()
 
     metadata = dict(model.user_defined_metadata)
-    return _converted("coreml", path, metadata, len(names), len(description.output), run)
+    return _converted("coreml", path, metadata, (len(names), len(description.output)), run)
 
 
 def _converted(
     name: str,
     path: Path,
     metadata: Mapping[str, str],
-    inputs: int,
-    outputs: int,
+    counts: tuple[int, int],
     run: Callable[[Tensor], Tensor],
+    accepts: Callable[[tuple[int, ...]], bool] | None = None,
 ) -> Engine:
-    if (inputs, outputs) != (1, 1) or metadata.get("io") == "core":
+    """The engine of a converted file, whose metadata may be anybody's.
+
+    Args:
+        name: Of the engine.
+        path: The file.
+        metadata: From the file.
+        counts: Of inputs and outputs.
+        run: From `[channels, segment]` to `[1, stems, channels, segment]`.
+        accepts: Whether the input may have a shape, if that is known.
+    """
+    if counts != (1, 1) or metadata.get("io") == "core":
         # A core may well have one input and one output, which are spectrograms then.
-        found = f"a network with {inputs} inputs and {outputs} outputs"
+        found = f"a network with {counts[0]} inputs and {counts[1]} outputs"
         raise FileError(path, found, "one from waveform to stems (converted without --io core)")
     missing = [key for key in _KEYS if key not in metadata]
     if missing:
-        raise FileError(path, f"no {missing[0]!r} in its metadata", "a model converted by separation-coreml")
-    try:
-        return Engine(
-            name,
-            tuple(metadata["stems"].split(",")),
-            int(metadata["sample_rate"]),
-            int(metadata["channels"]),
-            int(metadata["segment"]),
-            float(metadata["overlap"]),
-            metadata["normalize"] == "true",
-            run,
+        raise FileError(
+            path, f"no {missing[0]!r} in its metadata", "a separator converted by separation-coreml"
         )
-    except ValueError as error:
-        raise FileError(path, f"metadata that is no number ({error})", "rate, segment and overlap") from error
+    stems = tuple(metadata["stems"].split(","))
+    if len({stem.casefold() for stem in stems}) != len(stems) or not all(map(_STEM.fullmatch, stems)):
+        # Files are named after them.
+        raise FileError(path, f"stems {metadata['stems']!r}", "different names of letters and digits")
+    rate, channels, segment = (_whole(path, metadata, key) for key in ("sample_rate", "channels", "segment"))
+    if accepts is not None and not accepts((1, channels, segment)):
+        found = f"an input that does not take the shape {[1, channels, segment]} of its metadata"
+        raise FileError(path, found, "the metadata of this model")
+
+    def checked(part: Tensor) -> Tensor:
+        result = run(part)
+        expected = [1, len(stems), channels, segment]
+        if list(result.shape) != expected:
+            raise FileError(
+                path, f"an output of shape {list(result.shape)}", f"{expected}, as its metadata says"
+            )
+        return result[0]
+
+    overlap, normalize = _share(path, metadata["overlap"]), metadata["normalize"] == "true"
+    return Engine(name, stems, rate, channels, segment, overlap, normalize, checked)
+
+
+def _whole(path: Path, metadata: Mapping[str, str], key: str) -> int:
+    text = metadata[key]
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise FileError(path, f"{key} {text!r} in its metadata", "a whole number above 0")
+    return int(text)
+
+
+def _share(path: Path, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < 1:
+            return float(text)
+    raise FileError(path, f"overlap {text!r} in its metadata", "a number from 0 to below 1")

@@ -84,7 +84,8 @@ def separate(
         Stems by name, at the rate of the model.
 
     Raises:
-        ConfigError: If the waveform has no samples, another number of channels, NaN or infinity.
+        ConfigError: If the waveform has no samples, another number of channels, NaN or infinity, or the
+            model gives NaN or infinity.
 
     Shape:
         - waveform: `[C, T]` or `[T]`
@@ -186,6 +187,9 @@ def stream_stems(
         config: How the song is cut.
         progress: Advanced in seconds of audio.
 
+    Raises:
+        ConfigError: If the model gives NaN or infinity, or the blocks end before the length of the level.
+
     Shape:
         - each block: `[channels, t]`
         - each output: `[stems, channels, t']`; joined they are as long as the song
@@ -206,6 +210,7 @@ def stream_stems(
         # before is then read again, as in demucs.
         before = (segment - inside) // 2
         stems = engine.run(window.read(begin - before, segment))[..., before : before + inside]
+        _check_finite(stems, begin, engine)
         total[..., :inside] += weight[:inside] * stems
         weights[:inside] += weight[:inside]
         ready = following - begin
@@ -214,6 +219,19 @@ def stream_stems(
         weights = torch.cat([weights[ready:], torch.zeros(ready)])
         if progress is not None:
             progress.advance(ready / engine.sample_rate)
+
+
+def _check_finite(stems: Tensor, begin: int, engine: Engine) -> None:
+    """Half precision may overflow: such stems must not be written as if they were sound."""
+    if torch.isfinite(stems).all():
+        return
+    stem, channel, index = (~torch.isfinite(stems)).nonzero()[0].tolist()
+    value, place = float(stems[stem, channel, index]), (begin + index) / engine.sample_rate
+    raise ConfigError(
+        "model",
+        f"{value} in the stem {engine.stems[stem]} at {place:.2f} s",
+        "finite samples (float16 may overflow, which --precision mixed or fp32 of convert avoids)",
+    )
 
 
 def _triangle(length: int) -> Tensor:
@@ -242,7 +260,9 @@ class _Window:
         """The samples from `begin` on, `[C, length]`."""
         end = min(begin + length, self._length)
         while self._next < end:
-            block = next(self._blocks)
+            block = next(self._blocks, None)
+            if block is None:
+                raise ConfigError("waveform", f"{self._next} samples", f"{self._length}, as were measured")
             self._kept.append(block)
             self._next += block.shape[-1]
         # A later segment may reach back by half its length.

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for index, model in enumerate([arguments.model, *arguments.against])
     ]
-    title = f"songs of {Path(arguments.data).name}" if arguments.data else "rendered songs"
+    title = f"songs of {Path(arguments.data).resolve().name}" if arguments.data else "rendered songs"
     evaluation = evaluate(methods, tracks, config, title=title)
     written = write_report(evaluation, config, arguments.output_dir)
     for table in tables(evaluation)[:1]:

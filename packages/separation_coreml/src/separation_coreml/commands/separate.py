@@ -4,6 +4,7 @@ import argparse
 import functools
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from audio_io.settings import add_arguments, check, from_arguments, setting
@@ -14,7 +15,7 @@ Separate songs of any length and format into stems, at constant memory.
 
 A model is a name (see `separation-coreml models`) or a converted file (.onnx, .mlpackage). The stems of
 song.m4a go to DIR/song/vocals.wav and so on, at the rate of the model, as stereo; a song at another rate is
-resampled."""
+resampled. Stems of an earlier run are not separated again."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def add_command(commands: Commands) -> None:
     separate.add_argument(
         "-o", "--output-dir", default=".", metavar="DIR", help="where to write (default: here)"
     )
+    separate.add_argument(
+        "--resume", action="store_true", help="skip songs whose stems are there and made by the same settings"
+    )
     add_arguments(separate, _Options)
     separate.set_defaults(command=run)
 
@@ -90,11 +94,16 @@ def run(arguments: argparse.Namespace) -> int:
         stems=None if options.stems is None else [stem.strip() for stem in options.stems.split(",")],
         file_format=options.format,
         config=SeparateConfig(placement=options.placement, overlap=options.overlap),
+        made_from=_made_from(options),
+        resume=arguments.resume,
         workers=options.workers,
     )
     failed = 0
     for song, outcome in outcomes:
         if isinstance(outcome, Separated):
+            if outcome.was_there:
+                print(f"{song.recording}: done already", flush=True)
+                continue
             print(f"{song.recording}: {outcome.seconds:.1f} s")
             if outcome.clipped:
                 print(f"  clipped {outcome.clipped} samples beyond full scale (--format wav keeps them)")
@@ -107,3 +116,15 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"separation-coreml: {failed} of {len(songs)} songs could not be separated", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _made_from(options: _Options) -> str:
+    """The model as text: what names it, and for files when they were changed."""
+    texts: list[object] = [options.model, options.engine, options.weights, options.seed]
+    texts += [options.checkpoint, options.segment]
+    named = [options.model] if Path(options.model).suffix else []
+    for place in map(Path, [*named, *([] if options.checkpoint is None else [options.checkpoint])]):
+        files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.exists() else []
+        statuses = [path.stat() for path in files]
+        texts += [(status.st_size, status.st_mtime_ns) for status in statuses]
+    return repr(texts)

@@ -1,16 +1,13 @@
 """Models on songs with known stems: every model on every song, in one process or several."""
 
 import functools
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from audio_io.errors import ConfigError, UserError
+from audio_io.errors import ConfigError
 from audio_io.progress import Progress
 from separation_coreml.engines import Engine
 from separation_coreml.evaluation import baselines
@@ -18,6 +15,7 @@ from separation_coreml.evaluation.config import EvaluateConfig
 from separation_coreml.evaluation.scores import bss_eval, frame_sdr, sdr
 from separation_coreml.evaluation.tracks import Loaded, Track
 from separation_coreml.separate import separate
+from separation_coreml.workers import spread
 
 _WINDOW_SECONDS = 1.0
 
@@ -119,12 +117,12 @@ class _Worker:
     engine: Engine | None = None
 
     @classmethod
-    def start(cls, methods: Sequence[Method], threads: int, *, with_filters: bool) -> None:
-        torch.set_num_threads(threads)
+    def start(cls, methods: Sequence[Method], *, with_filters: bool) -> None:
         cls.methods, cls.with_filters, cls.place, cls.engine = methods, with_filters, None, None
 
     @classmethod
-    def score(cls, place: int, track: Track) -> list[Score]:
+    def score(cls, job: _Job) -> list[Score]:
+        place, track = job
         method = cls.methods[place]
         if place != cls.place:
             cls.engine = None  # two large models at a time may be too many
@@ -136,25 +134,14 @@ class _Worker:
 def _results(
     methods: Sequence[Method], jobs: Sequence[_Job], config: EvaluateConfig
 ) -> Iterator[tuple[int, list[Score]]]:
-    if config.workers == 1:
-        _Worker.start(methods, torch.get_num_threads(), with_filters=config.bss_eval)
-        for index, job in enumerate(jobs):
-            yield index, _Worker.score(*job)
-        _Worker.engine = None
+    start = functools.partial(_Worker.start, methods, with_filters=config.bss_eval)
+    if config.workers > 1:
+        yield from spread(_Worker.score, jobs, workers=config.workers, start=start)
         return
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // config.workers)
-    start = functools.partial(_Worker.start, methods, threads, with_filters=config.bss_eval)
-    with ProcessPoolExecutor(config.workers, context, start) as pool:
-        futures = {pool.submit(_Worker.score, *job): index for index, job in enumerate(jobs)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            found = f"{config.workers} processes of which one was killed, most likely for want of memory"
-            raise UserError(f"workers: {found}; use fewer") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    start()
+    for index, job in enumerate(jobs):
+        yield index, _Worker.score(job)
+    _Worker.engine = None
 
 
 def _score(method: str, engine: Engine | None, track: Track, *, with_filters: bool) -> list[Score]:
@@ -180,7 +167,10 @@ def _score(method: str, engine: Engine | None, track: Track, *, with_filters: bo
 def _estimate(method: str, engine: Engine | None, song: Loaded) -> tuple[int, dict[str, Tensor]]:
     rate = song.sample_rate
     if engine is not None:
-        return engine.sample_rate, separate(song.mixture, rate, engine)
+        try:
+            return engine.sample_rate, separate(song.mixture, rate, engine)
+        except ConfigError as error:
+            raise ConfigError(f"{method}: {error.field}", error.found, error.expected) from error
     if method == BASELINES[0]:
         return rate, baselines.mixture_share(song.mixture)
     if method == BASELINES[1]:
