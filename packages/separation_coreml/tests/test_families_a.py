@@ -1,5 +1,6 @@
 """Demucs, torchaudio's Hybrid Demucs, Open-Unmix, Spleeter, Wave-U-Net: each against its upstream."""
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -297,9 +298,19 @@ def test_a_cached_file_that_was_altered_is_refused():
     file.cached.parent.mkdir(parents=True)
     file.cached.write_bytes(b"altered")
     with pytest.raises(
-        FileError, match=r"vocals-b62c91ce.pth: found SHA-256 [0-9a-f]{8}…, expected b62c91ce…"
+        FileError, match=r"vocals-b62c91ce.pth: found SHA-256 [0-9a-f]{8}…, expected b62c91ce….*; delete it"
     ):
         file.fetch()
+
+
+def test_a_download_that_broke_off_is_not_kept(tmp_path):
+    (tmp_path / "part.pth").write_bytes(b"the first half")
+    file = checkpoints.WeightFile((tmp_path / "part.pth").as_uri(), "0123abcd")
+    with pytest.raises(
+        FileError, match=r"part.pth: found SHA-256 [0-9a-f]{8}…, expected 0123abcd… from file:"
+    ):
+        file.fetch()
+    assert not file.cached.exists()
 
 
 def test_open_unmix_reads_a_folder_of_stems(tmp_path):
@@ -349,9 +360,20 @@ def test_damaged_tensorflow_files_are_refused(tmp_path):
             read_bundle(broken, data, path)
     with pytest.raises(FileError, match="a damaged or truncated file"):
         read_bundle(index, data[:1000], path)
+    # Every byte of the index altered: it is refused, or another checkpoint that can be read.
+    for place in range(len(index)):
+        altered = bytearray(index)
+        altered[place] ^= 0x05
+        with contextlib.suppress(FileError):
+            read_bundle(bytes(altered), data, path)
     separator, spec = _small_spleeter("5stems")
     with pytest.raises(FileError, match="no variable conv2d_14/'kernel'"):
         spleeter.load(separator, spec, folder)
-    (tmp_path / "x.tar.gz").write_bytes(b"nothing")
-    with pytest.raises(FileError, match="another kind of file"):
-        spleeter.load(separator, spec, tmp_path / "x.tar.gz")
+    with tarfile.open(tmp_path / "whole.tar.gz", "w:gz") as archive:
+        for file in folder.glob("model.*"):
+            archive.add(file, arcname=file.name)
+    whole = (tmp_path / "whole.tar.gz").read_bytes()
+    for broken in (b"nothing", whole[: len(whole) // 2], whole[:2000] + bytes(2000) + whole[4000:]):
+        (tmp_path / "x.tar.gz").write_bytes(broken)
+        with pytest.raises(FileError, match="another kind of file"):
+            spleeter.load(separator, spec, tmp_path / "x.tar.gz")

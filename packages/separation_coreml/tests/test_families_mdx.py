@@ -256,6 +256,14 @@ def test_another_file_is_refused_by_name(narrow, tmp_path):
     multiply.op_type = "Add"
     refused("found another order of operations, expected an MDX-Net", model.SerializeToString())
     multiply.op_type = "Mul"
+    node = model.graph.node.add(op_type="Identity", name="last")
+    refused(r"found a damaged operation Identity \(last\), expected an ONNX file", model.SerializeToString())
+    model.graph.node.remove(node)
+    convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+    weight = convolution.input[1]
+    convolution.input[1] = next(t.name for t in model.graph.initializer if len(t.dims) == 1)
+    refused(r"found a weight of shape \[\d+\] for Conv .*, expected 4 axes", model.SerializeToString())
+    convolution.input[1] = weight
     first = next(t for t in model.graph.initializer if len(t.dims) == 4 and t.dims[1] == 6)
     first.data_location = onnx.TensorProto.EXTERNAL
     refused("in another file, expected all in one file", model.SerializeToString())

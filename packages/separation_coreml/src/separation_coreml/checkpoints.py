@@ -5,7 +5,10 @@ moves it), so files that demucs or Open-Unmix have fetched are found, and the ot
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -16,6 +19,8 @@ from torch import Tensor, nn
 
 from audio_io.atomic import atomic_path, file_digest
 from audio_io.errors import FileError, UserError
+
+_DAMAGE = (EOFError, LookupError, OSError, RuntimeError, ValueError)
 
 
 class CheckpointError(FileError):
@@ -54,16 +59,23 @@ class WeightFile:
         """
         if not self.cached.is_file():
             self._download()
-        if self.digest is not None:
-            found = file_digest(self.cached)[: len(self.digest)]
-            if found != self.digest:
-                raise CheckpointError(self.cached, f"SHA-256 {found}…", f"{self.digest}… (of {self.url})")
+        else:
+            self._check(self.cached, f"{self.digest}… (of {self.url}); delete it to fetch it again")
         return self.cached
+
+    def _check(self, path: Path, expected: str) -> None:
+        if self.digest is None:
+            return
+        found = file_digest(path)[: len(self.digest)]
+        if found != self.digest:
+            raise CheckpointError(self.cached, f"SHA-256 {found}…", expected)
 
     def _download(self) -> None:
         try:
             with atomic_path(self.cached) as temporary:
                 torch.hub.download_url_to_file(self.url, str(temporary), progress=False)
+                # A connection that breaks off looks like the end of the file.
+                self._check(temporary, f"{self.digest}… from {self.url}")
         except (OSError, HTTPException) as error:
             raise WeightsNotFoundError(
                 f"{self.url}: could not be downloaded ({type(error).__name__}); fetch it on a machine with "
@@ -99,6 +111,17 @@ def read_checkpoint(path: Path, *, classes: Iterable[type] = ()) -> dict[str, An
     if not isinstance(content, Mapping):
         raise CheckpointError(path, f"a {type(content).__name__}", expected)
     return dict(content)
+
+
+@contextlib.contextmanager
+def reading_archive(path: Path, expected: str) -> Iterator[None]:
+    """Raises CheckpointError for what a damaged archive, or one of other content, makes a reader raise."""
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, *_DAMAGE) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise CheckpointError(path, "another kind of file", expected) from error
 
 
 def network_state(content: Mapping[str, Any]) -> dict[str, Any]:

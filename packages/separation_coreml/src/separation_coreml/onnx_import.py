@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from separation_coreml.checkpoints import CheckpointError
 from separation_coreml.onnx_export import require_onnx
 
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "MatMul"})
+_WEIGHTED = {"Conv": 4, "ConvTranspose": 4, "MatMul": 2}  # and the axes of their weights
 _PLAIN = frozenset({"Relu", "Add", "Mul", "Transpose"})
 _NORM_INPUTS = ("weight", "bias", "running_mean", "running_var")
 
@@ -80,7 +80,11 @@ def read_network(path: Path, content: bytes | None = None) -> Network:
     for tensor in graph.initializer:
         reader.constants[tensor.name] = reader.tensor(tensor)
     for node in graph.node:
-        reader.take(node)
+        try:
+            reader.take(node)
+        except (LookupError, RuntimeError, ValueError) as error:
+            found = f"a damaged operation {node.op_type} ({node.name})"
+            raise CheckpointError(path, found, "an ONNX file") from error
     return Network(reader.layers, reader.operations)
 
 
@@ -100,7 +104,7 @@ class _Reader:
             raise CheckpointError(self.path, f"the tensor {tensor.name!r} in another file", "all in one file")
         try:
             return torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 self.path, f"a damaged tensor {tensor.name!r}", "as many values as its shape says"
             ) from error
@@ -115,6 +119,9 @@ class _Reader:
         elif kind == "Transpose" and inputs[0] is not None:
             self.constants[node.output[0]] = inputs[0].permute(*attributes["perm"].ints)
         elif kind in _WEIGHTED and len(inputs) > 1 and inputs[1] is not None:
+            if inputs[1].dim() != _WEIGHTED[kind]:
+                found = f"a weight of shape {list(inputs[1].shape)} for {kind} ({node.name})"
+                raise CheckpointError(self.path, found, f"{_WEIGHTED[kind]} axes")
             weight = inputs[1].T if kind == "MatMul" else inputs[1]
             self.layers.append(Layer(kind, weight, inputs[2] if len(inputs) > 2 else None))
             self.operations.append(kind)
@@ -124,7 +131,7 @@ class _Reader:
             layer.norm = {key: x for key, x in zip(_NORM_INPUTS, inputs[1:5], strict=True) if x is not None}
             layer.epsilon = attributes["epsilon"].f if "epsilon" in attributes else 1e-5
             self._last = ""
-        elif kind == "Add" and self._last in node.input and any(x is not None for x in inputs):
+        elif kind == "Add" and self._last and self._last in node.input and any(x is not None for x in inputs):
             self.layers[-1].bias = next(x for x in inputs if x is not None)
             self._last = node.output[0]
         elif kind in _PLAIN:
@@ -153,7 +160,8 @@ def adopt(
     for index, ((module, norm), layer) in enumerate(zip(pairs, layers, strict=True)):
         values: dict[nn.Module, dict[str, Tensor]] = {module: {"weight": layer.weight}}
         if getattr(module, "bias", None) is not None:
-            values[module]["bias"] = torch.zeros(1) if layer.bias is None else layer.bias
+            zeros = torch.zeros_like(module.get_parameter("bias"))
+            values[module]["bias"] = zeros if layer.bias is None else layer.bias
         if norm is not None:
             if layer.norm:
                 norm.eps = layer.epsilon
@@ -161,7 +169,7 @@ def adopt(
         for target, state in values.items():
             for key, value in state.items():
                 parameter = getattr(target, key)
-                if parameter.shape != value.shape and value.numel() > 1:
+                if parameter.shape != value.shape:
                     found = f"layer {index} ({layer.kind}): {key} of shape {tuple(value.shape)}"
                     raise CheckpointError(path, found, f"shape {tuple(parameter.shape)}")
                 with torch.no_grad():

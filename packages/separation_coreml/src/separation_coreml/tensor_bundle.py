@@ -9,6 +9,7 @@ Reference:
     https://github.com/tensorflow/tensorflow, core/protobuf/tensor_bundle.proto
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,7 @@ def read_bundle(index: bytes, data: bytes, path: Path) -> dict[str, Tensor]:
                 value = _variable(message, data)
                 if value is not None:
                     variables[name.decode()] = value
-    except (IndexError, ValueError, struct.error) as error:
+    except (LookupError, ValueError, struct.error) as error:
         raise CheckpointError(path, "a damaged or truncated file", _EXPECTED) from error
     return variables
 
@@ -84,14 +85,14 @@ def _variable(message: bytes, data: bytes) -> Tensor | None:
     fields = _fields(message)
     if fields.get(1, [0])[0] != _FLOAT:
         return None
-    shape = [
-        _fields(_bytes(dimension)).get(1, [0])[0] for dimension in _fields(_bytes(fields[2][0])).get(2, [])
-    ]
+    dimensions = _fields(_bytes(fields[2][0])).get(2, [])
+    shape = [int(_fields(_bytes(dimension)).get(1, [0])[0]) for dimension in dimensions]
     offset, size = int(fields.get(4, [0])[0]), int(fields.get(5, [0])[0])
-    if offset + size > len(data):
-        raise ValueError("values beyond the end of the file")
-    values = torch.frombuffer(bytearray(data[offset : offset + size]), dtype=torch.float32)
-    return values.reshape([int(n) for n in shape])
+    if size != 4 * math.prod(shape) or offset + size > len(data):
+        raise ValueError("values of another size than their shape has, or beyond the end of the file")
+    if size == 0:
+        return torch.zeros(shape)
+    return torch.frombuffer(bytearray(data[offset : offset + size]), dtype=torch.float32).reshape(shape)
 
 
 def _fields(message: bytes) -> dict[int, list[int | bytes]]:

@@ -37,6 +37,7 @@ from separation_coreml.checkpoints import (
     network_state,
     only_file,
     read_checkpoint,
+    reading_archive,
 )
 from separation_coreml.families.base import RESIDUAL_SCALE, Separator
 from separation_coreml.families.tfc_tdf import SpectrogramSeparator
@@ -348,13 +349,10 @@ def _unzip(path: Path, name: str) -> bytes:
     expected = f"an archive with one file {name}"
     if not path.is_file():
         raise CheckpointError(path, "no file", expected)
-    try:
-        # The member is read, not extracted, so its path cannot lead anywhere.
-        with zipfile.ZipFile(path) as archive:
-            (member,) = [each for each in archive.namelist() if Path(each).name == name]
-            return archive.read(member)
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
-        raise CheckpointError(path, "another kind of file", expected) from error
+    # The member is read, not extracted, so its path cannot lead anywhere.
+    with reading_archive(path, expected), zipfile.ZipFile(path) as archive:
+        (member,) = [each for each in archive.namelist() if Path(each).name == name]
+        return archive.read(member)
 
 
 def _from_onnx(member: MdxNetSeparator, path: Path, content: bytes | None = None) -> ConvTdfNet:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from separation_coreml.checkpoints import CheckpointError, WeightFile, fill, read_checkpoint
+from separation_coreml.checkpoints import CheckpointError, WeightFile, fill, read_checkpoint, reading_archive
 from separation_coreml.families.base import Separator, StftSettings
 from separation_coreml.registry import ModelSpec
 from separation_coreml.tensor_bundle import read_bundle
@@ -253,17 +253,12 @@ def _read_variables(path: Path) -> dict[str, Tensor]:
             if not part.is_file():
                 raise CheckpointError(part, "no file", "a file of a TensorFlow checkpoint")
         return read_bundle(index.read_bytes(), data.read_bytes(), index)
-    try:
-        # The members are read, not extracted, so their paths cannot lead anywhere.
-        with tarfile.open(path) as archive:
-            names = {Path(member.name).name: member for member in archive if member.isfile()}
-            files = [
-                archive.extractfile(names[name]) for name in ("model.index", "model.data-00000-of-00001")
-            ]
-            index_bytes, data_bytes = (b"" if file is None else file.read() for file in files)
-    except (tarfile.TarError, KeyError, EOFError) as error:
-        expected = "an archive with model.index and model.data-00000-of-00001"
-        raise CheckpointError(path, "another kind of file", expected) from error
+    expected = "an archive with model.index and model.data-00000-of-00001"
+    # The members are read, not extracted, so their paths cannot lead anywhere.
+    with reading_archive(path, expected), tarfile.open(path) as archive:
+        names = {Path(member.name).name: member for member in archive if member.isfile()}
+        files = [archive.extractfile(names[name]) for name in ("model.index", "model.data-00000-of-00001")]
+        index_bytes, data_bytes = (b"" if file is None else file.read() for file in files)
     return read_bundle(index_bytes, data_bytes, path)
 
 
