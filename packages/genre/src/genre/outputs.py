@@ -1,14 +1,11 @@
 """Folders and files to write to, checked before the work and not after it."""
 
 import contextlib
-import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from audio_io.atomic import write_json
 from audio_io.errors import FileError
 
 # The file by which a folder with an `index.html` is known, and whose it is.
@@ -55,31 +52,6 @@ def claimed_folder(
             # One that holds something is not removed.
             with contextlib.suppress(OSError):
                 entry.rmdir()
-
-
-def claim_for(mark: Path, content: Mapping[str, Any], what: str) -> None:
-    """Make the folder of a mark one for some settings, or refuse it.
-
-    Args:
-        mark: The file in it that says for which.
-        content: Of the file.
-        what: What is in the folder, as in `a corpus`.
-
-    Raises:
-        FileError: If the folder is for other settings, or holds something else.
-        OSError: If it cannot be written to; it carries its name.
-    """
-    folder = mark.parent
-    if mark.is_file():
-        try:
-            found = json.loads(mark.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FileError(mark, "no JSON", f"the settings of {what}") from error
-        if found != content:
-            raise FileError(folder, f"{what} of other settings", "the same settings, or another folder")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileError(folder, f"something other than {what}", "a new or empty folder")
-    write_json(mark, content)
 
 
 def check_target(path: str | Path) -> None:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 import audio_io
 from audio_io.atomic import write_text
+from audio_io.claims import claim_for
 from audio_io.progress import Progress
 from genre.config import GENRES, STEMS
 from genre.corpus.compose import compose, make_artist
 from genre.corpus.config import DemoConfig
 from genre.corpus.render import Renderer
 from genre.layouts import MIXTURE, TABLE
-from genre.outputs import claim_for
 
 SETTINGS = "corpus.json"
 _VERSION = 1  # of the songs that a seed gives

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from audio_io.atomic import fingerprint
+from audio_io.claims import claim_for
 from audio_io.cli import pick_device
 from audio_io.errors import FileError
 from genre.config import Separation
@@ -26,7 +27,6 @@ from genre.evaluate.result import EVALUATION, Evaluation
 from genre.evaluate.runner import cross_validate
 from genre.layouts import Corpus, read_corpus
 from genre.leakage import Leakage, Pair, find_leakage, write_leakage
-from genre.outputs import claim_for
 from genre.stem_cache import StemCache
 from genre.train_callbacks import METRICS
 
