@@ -92,3 +92,8 @@ def test_the_page_needs_no_other_file(folder, tmp_path, capsys):
     assert len(rows) == 12
     assert rows["jazz/broken.wav"]["problem"].startswith("jazz/broken.wav: found ")
     assert rows["jazz/$1.wav"]["seconds"] == "4.000"
+
+
+def test_names_of_genres_are_no_formulas(tmp_path):
+    song(tmp_path / "songs" / "$a_$" / "x.wav")
+    assert main(["eda", str(tmp_path / "songs"), "-o", str(tmp_path / "out")]) == 0

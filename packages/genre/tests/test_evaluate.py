@@ -183,6 +183,11 @@ def test_what_was_killed_goes_on_and_gives_the_same(complete, tmp_path):
 
 def test_what_is_done_is_not_done_again_and_more_seeds_can_join(complete, tmp_path):
     shutil.copytree(complete[0], tmp_path / "more")
+    # Evaluations of before recordings were described go on.
+    path = tmp_path / "more" / "cross_validation.json"
+    description = json.loads(path.read_text())
+    del description["recordings"]
+    path.write_text(json.dumps(description))
     stems = Tones()
     assert evaluate(tmp_path / "more", stems).splits["random"].scores == complete[1].splits["random"].scores
     assert stems.reads == 0

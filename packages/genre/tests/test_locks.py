@@ -4,7 +4,7 @@ import time
 import pytest
 
 from audio_io.errors import FileError
-from genre.locks import hold_folder
+from genre.locks import hold, hold_folder
 
 
 def test_a_folder_is_held_by_one_at_a_time_and_let_go(tmp_path):
@@ -17,6 +17,14 @@ def test_a_folder_is_held_by_one_at_a_time_and_let_go(tmp_path):
                 pytest.fail("held twice")
             assert (tmp_path / "run" / "in_use.lock").is_file()
         assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_lock_that_was_taken_over_is_left_to_its_new_owner(tmp_path):
+    path = tmp_path / "a.lock"
+    with hold(path):
+        path.unlink()
+        path.write_text('{"host": "another machine", "process": 1}')
+    assert path.is_file()
 
 
 def test_a_folder_in_use_is_touched(tmp_path, monkeypatch):

@@ -143,6 +143,17 @@ def load_sound(path: Path) -> tuple[Tensor, int]:
     return ReadyStems(rate)(path).sum(dim=0, keepdim=True), rate
 
 
+def samples_digest(waveform: Tensor, rate: int) -> str:
+    """What tells samples and their rate from others: the same for every lossless copy.
+
+    Shape:
+        - waveform: `[C, T]`
+    """
+    digest = hashlib.sha256(waveform.contiguous().numpy().tobytes())
+    digest.update(str((rate, len(waveform))).encode())
+    return digest.hexdigest()
+
+
 def _measure(track: Track, part: str, root: Path) -> Measurement:
     path = (track.path.relative_to(root) if track.path.is_relative_to(root) else track.path).as_posix()
     named = (track.id, path, track.label or "", part)
@@ -153,8 +164,6 @@ def _measure(track: Track, part: str, root: Path) -> Measurement:
             raise AudioError(track.path, f"{seconds:.3f} s of sound", f"at least {LEAST_SECONDS:g} s")
     except AudioError as error:
         return Measurement(*named, problem=f"{path}: found {error.found}, expected {error.expected}")
-    digest = hashlib.sha256(waveform.contiguous().numpy().tobytes())
-    digest.update(str((rate, len(waveform))).encode())
     return Measurement(
         *named,
         seconds=seconds,
@@ -162,7 +171,7 @@ def _measure(track: Track, part: str, root: Path) -> Measurement:
         channels=len(waveform),
         peak_db=_decibels(waveform.abs().max()),
         rms_db=_decibels(waveform.double().square().mean().sqrt()),
-        digest=digest.hexdigest()[:16],
+        digest=samples_digest(waveform, rate)[:16],
     )
 
 

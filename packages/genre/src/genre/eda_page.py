@@ -1,10 +1,6 @@
 """The survey of a corpus as figures and one web page that needs nothing but a browser."""
 
-import base64
-import contextlib
 import html
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +12,8 @@ from audio_io.atomic import write_text
 from audio_io.figures import PALETTE, new_figure
 from genre.config import FeatureConfig
 from genre.eda import SILENT_DB, Kind, Survey, formats, gallery, load_sound, write_measurements
+from genre.fonts import all_scripts
+from genre.pages import document, image, items, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +22,6 @@ GALLERY = 3  # tracks of a genre
 _GALLERY_SECONDS = 10.0
 _DYNAMICS_DB = 80.0
 _LEAST_POWER = 1e-2  # of a mel band: about a tone 60 dB below full scale
-# Those of Linux, macOS and Windows.
-_EAST_ASIAN_FONTS = (
-    "Noto Sans CJK JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic", "Microsoft YaHei",
-    "Malgun Gothic",
-)  # fmt: skip
 
 _KINDS: dict[Kind, str] = {
     "broken": "Recordings that cannot be used",
@@ -37,21 +30,6 @@ _KINDS: dict[Kind, str] = {
     "short": "Short recordings (below half of the median)",
     "silent": "Silent recordings",
 }
-
-_STYLE = """
-:root { color-scheme: light dark; --soft: #595959; --line: #d4d4d4; }
-@media (prefers-color-scheme: dark) { :root { --soft: #a9a9a9; --line: #3d4045; } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem 1.5rem 3rem; }
-h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-.soft { color: var(--soft); }
-img { background: #fff; height: auto; max-width: 100%; }
-li { overflow-wrap: anywhere; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-"""
 
 
 def write_survey(survey: Survey, features: FeatureConfig, folder: Path) -> list[Path]:
@@ -82,12 +60,14 @@ def write_survey(survey: Survey, features: FeatureConfig, folder: Path) -> list[
 
 
 def plot_distribution(survey: Survey, target: Path) -> None:
-    """How many usable recordings each genre has, and by how many artists if they are known."""
+    """How many usable recordings each genre has."""
     counts = survey.counts()
     total = sum(counts.values())
     with new_figure(target, width=9.0, height=0.6 + 0.32 * len(counts)) as figure:
         axes = figure.add_subplot()
-        bars = axes.barh(list(counts), list(counts.values()), color=PALETTE[0])
+        bars = axes.barh(range(len(counts)), list(counts.values()), color=PALETTE[0])
+        # A dollar sign in a name is no formula.
+        axes.set_yticks(range(len(counts)), list(counts), parse_math=False)
         axes.bar_label(bars, [f"{n}  ({n / max(total, 1):.0%})" for n in counts.values()], padding=3)
         share = total / max(len(counts), 1)
         axes.axvline(share, color=PALETTE[1], linestyle="--", linewidth=1, zorder=0)
@@ -121,7 +101,7 @@ def _box(axes: "Axes", values: list[list[float]], labels: list[str]) -> None:
         values, positions=positions, orientation="horizontal", widths=0.6,
         medianprops={"color": PALETTE[1]}, flierprops={"markersize": 3},
     )  # fmt: skip
-    axes.set_yticks(positions, labels)
+    axes.set_yticks(positions, labels, parse_math=False)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
 
@@ -138,24 +118,10 @@ def plot_gallery(survey: Survey, features: FeatureConfig, target: Path) -> None:
                 axes.set_facecolor("black" if column < len(tracks) else "none")
                 if column < len(tracks):
                     _draw_mel(axes, tracks[column].path, features)
-                    # A dollar sign in a file name is no formula.
                     axes.set_title(tracks[column].path.stem[-40:], fontsize=7, pad=2, parse_math=False)
             row[0].set_ylabel(label, parse_math=False)
         for axes in grid[-1]:
             axes.set_xlabel("s")
-
-
-@contextlib.contextmanager
-def all_scripts() -> Iterator[None]:
-    """Names of genres and files in the fonts that are here; what none of them has becomes a box."""
-    import matplotlib as mpl
-    from matplotlib.font_manager import fontManager
-
-    here = set(fontManager.get_font_names())
-    families = ["DejaVu Sans", *(font for font in _EAST_ASIAN_FONTS if font in here)]
-    with mpl.rc_context({"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        yield
 
 
 def _draw_mel(axes: "Axes", path: Path, features: FeatureConfig) -> None:
@@ -182,30 +148,22 @@ def _draw_mel(axes: "Axes", path: Path, features: FeatureConfig) -> None:
 
 
 def _page(survey: Survey, figures: dict[str, Path]) -> str:
-    name = html.escape(survey.corpus.root.resolve().name)
+    name = survey.corpus.root.resolve().name
     usable = [m for m in survey.measurements if not m.problem]
     minutes = sum(m.seconds for m in usable) / 60
     test = len(survey.corpus.test)
     about = f"{len(usable)} usable recordings of {len(survey.measurements)}, {minutes:.0f} min"
     about += f"; {test} are test tracks without labels" if test else ""
-    body = [f"<h1>{name}</h1>", f"<p>{about}.</p>", "<h2>To be looked at</h2>"]
+    body = [f"<h1>{html.escape(name)}</h1>", f"<p>{about}.</p>", "<h2>To be looked at</h2>"]
     if not survey.findings:
         body.append("<p>Nothing: all files can be read, and none is short, silent or there twice.</p>")
     for kind, title in _KINDS.items():
-        sentences = [html.escape(f.sentence) for f in survey.findings if f.kind == kind]
+        sentences = [f.sentence for f in survey.findings if f.kind == kind]
         if sentences:
-            body.append(f"<h3>{title} ({len(sentences)})</h3>")
-            body.append("<ul>" + "".join(f"<li>{sentence}</li>" for sentence in sentences) + "</ul>")
+            body += [f"<h3>{title} ({len(sentences)})</h3>", items(sentences)]
     for title, path in figures.items():
-        encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-        body.append(f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{encoded}">')
-    rows = "".join(f"<tr><td>{form}</td><td>{count}</td></tr>" for form, count in formats(survey))
-    body.append(f"<h2>Formats</h2>\n<table><tr><th>format</th><th>recordings</th></tr>{rows}</table>")
+        body += [f"<h2>{title}</h2>", image(path, title)]
+    rows = [(form, str(count)) for form, count in formats(survey)]
+    body += ["<h2>Formats</h2>", table(("format", "recordings"), rows)]
     body.append('<p class="soft">Measures of every recording are in recordings.csv.</p>')
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: the corpus</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    return document(f"{name}: the corpus", body)

@@ -6,7 +6,6 @@ again, is not found.
 """
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import audio_io
 from audio_io.atomic import write_json
 from audio_io.errors import AudioError
 from audio_io.progress import Progress
-from genre.eda import load_sound
+from genre.eda import load_sound, samples_digest
 from genre.fingerprint import RATE, Landmarks, correlate, find_landmarks, find_matches
 from genre.folds import Fold
 from genre.layouts import Corpus, Track
@@ -127,7 +126,7 @@ def find_leakage(corpus: Corpus) -> Leakage:
             else:
                 if waveform.abs().max() > _SILENT:
                     tracks.append(track)
-                    digests.append(_digest(waveform, rate))
+                    digests.append(samples_digest(waveform, rate))
                     landmarks.append(find_landmarks(_mono(waveform, rate)))
             progress.advance(1)
     if not tracks:
@@ -185,12 +184,6 @@ def write_leakage(path: str | Path, leakage: Leakage, folds: dict[str, Torn]) ->
     """
     content: dict[str, Any] = asdict(leakage)
     write_json(path, {**content, "folds": {by: asdict(result) for by, result in folds.items()}})
-
-
-def _digest(waveform: Tensor, rate: int) -> str:
-    digest = hashlib.sha256(waveform.contiguous().numpy().tobytes())
-    digest.update(str((rate, len(waveform))).encode())
-    return digest.hexdigest()
 
 
 def _mono(waveform: Tensor, rate: int) -> Tensor:

@@ -60,7 +60,10 @@ def hold(path: Path) -> Iterator[Lock]:
     try:
         yield Lock(path)
     finally:
-        path.unlink(missing_ok=True)
+        # It is somebody else's where this process was asleep for too long.
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_text(encoding="utf-8") == _own():
+                path.unlink()
 
 
 @contextlib.contextmanager
@@ -100,8 +103,12 @@ def _create(path: Path) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"host": socket.gethostname(), "process": os.getpid()}, file)
+        file.write(_own())
     return True
+
+
+def _own() -> str:
+    return json.dumps({"host": socket.gethostname(), "process": os.getpid()})
 
 
 def _remove_dead(path: Path) -> None:

@@ -55,13 +55,17 @@ def run_tasks(tasks: Sequence[Task], total: int, count: Callable[[], int]) -> No
     running = [_start(task) for task in tasks]
     try:
         with Progress("train", total, "epochs") as progress:
-            while any(process.is_alive() for process, _ in running):
-                time.sleep(_INTERVAL)
+            is_over = False
+            while not is_over:
+                # Asked before the exit codes, or one that ends in between would not be heard.
+                is_over = not any(process.is_alive() for process, _ in running)
                 if (new := count() - progress.done) > 0:
                     progress.advance(new)
                 for task, (process, receiver) in zip(tasks, running, strict=True):
                     if process.exitcode:
                         raise UserError(_reason(task, process.exitcode, receiver))
+                if not is_over:
+                    time.sleep(_INTERVAL)
     except BaseException:
         # Each is told again until it has ended: while it starts it does not listen.
         while alive := [process for process, _ in running if process.is_alive()]:

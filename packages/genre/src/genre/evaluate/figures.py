@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audio_io.figures import PALETTE, new_figure
-from genre.eda_page import all_scripts
 from genre.evaluate.calibration import Bin, calibration_error
 from genre.evaluate.result import Evaluation, Split
+from genre.fonts import all_scripts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,5 @@
 """Evaluations side by side: one web page that needs nothing but a browser, its figures, and the numbers."""
 
-import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,6 @@ from typing import Any
 
 from audio_io.atomic import write_json, write_text
 from audio_io.errors import ConfigError
-from audio_io.figures import DPI
 from genre.evaluate.figures import (
     plot_accuracy,
     plot_confusion,
@@ -20,32 +18,13 @@ from genre.evaluate.figures import (
 )
 from genre.evaluate.result import Evaluation, Split
 from genre.evaluate.summary import compare_models, gap_sentence, headline, leakage_sentences
+from genre.pages import document, image, items, table
 
 PAGE, NUMBERS = "index.html", "report.json"
 _SHOWN_MISTAKES = 50
 
 _STYLE = """
-:root { color-scheme: light dark; --soft: #595959; --line: #d4d4d4; }
-@media (prefers-color-scheme: dark) { :root { --soft: #a9a9a9; --line: #3d4045; } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem 1.5rem 3rem; }
-h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere; }
-h2 { border-top: 1px solid var(--line); font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-top: 1rem; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
-p, ul { margin: .4rem 0; max-width: 60rem; }
-li { overflow-wrap: anywhere; }
-.soft { color: var(--soft); }
 .beside { align-items: flex-start; display: flex; flex-wrap: wrap; gap: 1.5rem; }
-.scroll { overflow-x: auto; }
-img { background: #fff; height: auto; max-width: 100%; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; text-align: right;
-  vertical-align: top; }
-th { color: var(--soft); font-weight: 600; }
-th:first-child, td:first-child, .words td, .words th { text-align: left; }
-.numbers { font-size: .94rem; }
-.numbers td, .numbers th { padding-right: .55rem; white-space: nowrap; }
-.words td { overflow-wrap: anywhere; }
-summary { cursor: pointer; margin-top: 1rem; }
 """
 
 _TERMS = (
@@ -104,16 +83,9 @@ def write_report(
             body.append(f"<h2>{html.escape(f'{name}, {split_title(by)}')}</h2>")
             body += _section(split, place, f"{slugs[name]}_{_slug(by)}")
     if notes:
-        body += ["<h2>About the corpus and the models</h2>", _list(notes)]
+        body += ["<h2>About the corpus and the models</h2>", items(notes)]
     write_json(place / NUMBERS, _numbers(evaluations, title))
-    write_text(
-        place / PAGE,
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n",
-    )
+    write_text(place / PAGE, document(title, body, style=_STYLE))
     return place / PAGE
 
 
@@ -125,13 +97,13 @@ def _corpus(evaluations: Mapping[str, Evaluation]) -> list[str]:
     for sentences, names in groups.items():
         if len(groups) > 1:
             body.append(f"<h3>{html.escape(', '.join(names))}</h3>")
-        body.append(_list(sentences))
+        body.append(items(sentences))
         pairs = evaluations[names[0]].duplicates
         if pairs:
-            body.append(f"<details><summary>{len(pairs)} pairs</summary>{_list(pairs)}</details>")
+            body.append(f"<details><summary>{len(pairs)} pairs</summary>{items(pairs)}</details>")
     problems = dict.fromkeys(text for entry in evaluations.values() for text in entry.problems)
     if problems:
-        body += ["<h3>Left out, and to be looked at</h3>", _list(list(problems))]
+        body += ["<h3>Left out, and to be looked at</h3>", items(list(problems))]
     return body
 
 
@@ -148,22 +120,22 @@ def _overview(evaluations: Mapping[str, Evaluation], place: Path) -> list[str]:
             spread = f"{mean:.3f} ± {deviation:.3f}" if len(split.fold_scores) > 1 else "–"
             rows.append(
                 (
-                    html.escape(f"{name}, {split_title(by)}"),
-                    str(after.tracks), f"<b>{after.accuracy:.3f}</b>",
+                    f"{name}, {split_title(by)}",
+                    str(after.tracks), f"{after.accuracy:.3f}",
                     f"{after.interval[0]:.3f} to {after.interval[1]:.3f} ({after.interval_over})", spread,
                     f"{after.balanced_accuracy:.3f}", f"{after.macro_f1:.3f}",
                     f"{before.nll:.3f} → {after.nll:.3f}", f"{before.brier:.3f} → {after.brier:.3f}",
                     f"{before.ece:.3f} → {after.ece:.3f}",
                 )
             )  # fmt: skip
-    body = [_table(heads, rows)]
+    body = [table(heads, rows)]
     gaps = [gap_sentence(name, entry) for name, entry in evaluations.items()]
     gaps += [versus.sentence for versus in compare_models(evaluations)]
     body += [f"<p>{html.escape(text)}</p>" for text in gaps if text]
     plot_accuracy(place / "accuracy.png", evaluations)
     plot_genres(place / "genres.png", evaluations)
-    body.append(_image(place / "accuracy.png", "Accuracy of each model with its interval"))
-    body.append(_image(place / "genres.png", "F1 of each genre"))
+    body.append(image(place / "accuracy.png", "Accuracy of each model with its interval"))
+    body.append(image(place / "genres.png", "F1 of each genre"))
     terms = "".join(f"<li><b>{word}</b>: {meaning}</li>" for word, meaning in _TERMS)
     body.append(f'<details class="soft"><summary>What the numbers are</summary><ul>{terms}</ul></details>')
     return body
@@ -175,17 +147,17 @@ def _section(split: Split, place: Path, stem: str) -> list[str]:
     plot_reliability(reliability, split)
     classes = [
         (
-            html.escape(entry.label),
+            entry.label,
             str(entry.support),
             *(f"{value:.3f}" for value in (entry.precision, entry.recall, entry.f1)),
         )
         for entry in split.scores.classes
     ]
     return [
-        f'<div class="beside">{_image(confusion, "Confusion matrix")}'
-        + _table(("genre", "tracks", "precision", "recall", "F1"), classes)
+        f'<div class="beside">{image(confusion, "Confusion matrix")}'
+        + table(("genre", "tracks", "precision", "recall", "F1"), classes)
         + "</div>",
-        _image(reliability, "Accuracy by confidence, before and after the temperature"),
+        image(reliability, "Accuracy by confidence, before and after the temperature"),
         *_networks(split),
         *_mistakes(split),
     ]
@@ -202,7 +174,7 @@ def _networks(split: Split) -> list[str]:
         rows.append(
             ("mean of the probabilities", f"{mean.accuracy:.3f}", f"{mean.macro_f1:.3f}", f"{mean.nll:.3f}")
         )
-        body += ["<h3>Seeds</h3>", _table(("", "accuracy", "macro-F1", "NLL"), rows)]
+        body += ["<h3>Seeds</h3>", table(("", "accuracy", "macro-F1", "NLL"), rows)]
     if split.folds > 1:
         tested = len(split.fold_scores)
         note = f"{tested} of {split.folds} folds" if tested < split.folds else f"{tested} folds"
@@ -214,7 +186,7 @@ def _networks(split: Split) -> list[str]:
             for run in split.runs
         ]  # fmt: skip
         heads = ("fold", "best epoch", "accuracy in validation", "temperature", "accuracy of the fold")
-        body.append(f"<details><summary>The networks ({note})</summary>{_table(heads, networks)}</details>")
+        body.append(f"<details><summary>The networks ({note})</summary>{table(heads, networks)}</details>")
     return body
 
 
@@ -224,8 +196,7 @@ def _mistakes(split: Split) -> list[str]:
         return ["<p>No track is answered wrongly.</p>"]
     rows = [
         (
-            html.escape(mistake.track.id), html.escape(mistake.track.artist or ""),
-            html.escape(mistake.track.label), html.escape(mistake.answer),
+            mistake.track.id, mistake.track.artist or "", mistake.track.label, mistake.answer,
             f"{mistake.probability:.3f}", f"{mistake.of_truth:.3f}",
         )
         for mistake in shown
@@ -234,7 +205,7 @@ def _mistakes(split: Split) -> list[str]:
     count = len(split.mistakes)
     more = f"; the first {len(shown)}, all are in predictions.csv" if count > len(shown) else ""
     title = f"<h3>Wrong answers, the most confident first ({count}{more})</h3>"
-    return [title, _table(heads, rows, kind="words")]
+    return [title, table(heads, rows, kind="words")]
 
 
 def _numbers(evaluations: Mapping[str, Evaluation], title: str) -> dict[str, Any]:
@@ -267,24 +238,6 @@ def _numbers(evaluations: Mapping[str, Evaluation], title: str) -> dict[str, Any
         }
     comparisons = [{**asdict(entry), "sentence": entry.sentence} for entry in compare_models(evaluations)]
     return {"title": title, "models": models, "comparisons": comparisons}
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers") -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table class="{kind}"><tr>{head}</tr>\n{body}\n</table></div>'
-
-
-def _list(sentences: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in sentences) + "</ul>"
-
-
-def _image(path: Path, words: str) -> str:
-    content = path.read_bytes()
-    encoded = base64.b64encode(content).decode("ascii")
-    # The header of a PNG has the width there; figures are drawn for sharper screens than 96 dpi.
-    width = int.from_bytes(content[16:20]) * 96 // DPI
-    return f'<img alt="{words}" width="{width}" src="data:image/png;base64,{encoded}">'
 
 
 def _slugs(names: Mapping[str, object]) -> dict[str, str]:

@@ -12,10 +12,10 @@ from torch import Tensor
 from audio_io.figures import PALETTE, new_figure
 from audio_io.mel import hz_to_mel
 from genre.config import STEMS, FeatureConfig
-from genre.eda_page import all_scripts
 from genre.explain.summary import Summary
 from genre.explain.track import Explanation
 from genre.features import FLOOR_DB, mel_power, to_decibels
+from genre.fonts import all_scripts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

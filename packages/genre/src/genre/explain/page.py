@@ -1,8 +1,6 @@
 """The page of a report: it needs nothing but a browser, no network and no other file."""
 
-import base64
 import html
-from collections.abc import Sequence
 from pathlib import Path
 
 from audio_io.atomic import write_text
@@ -12,26 +10,15 @@ from genre.explain.report import Entry, Report
 from genre.explain.shapley import ALL, NONE
 from genre.explain.summary import Summary
 from genre.explain.track import Explanation
+from genre.pages import document, image, items, table
 
 _STYLE = """
-:root { color-scheme: light dark; --soft: #595959; --line: #d4d4d4; }
-@media (prefers-color-scheme: dark) { :root { --soft: #a9a9a9; --line: #3d4045; } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem 1.5rem 3rem; }
-h1 { font-size: 1.5rem; margin: .5rem 0; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; overflow-wrap: anywhere; }
-p { margin: .4rem 0; max-width: 60rem; }
-.soft { color: var(--soft); }
-.scroll { overflow-x: auto; }
-img { background: #fff; display: block; height: auto; max-width: 100%; }
 audio { display: block; margin: .5rem 0; width: 100%; }
 .figure { position: relative; width: fit-content; }
+.figure img { display: block; }
 .figure[data-seconds] { cursor: pointer; }
 .head { background: #b0005a; bottom: 0; display: none; pointer-events: none; position: absolute; top: 0;
   width: 2px; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .7rem 0; }
-th, td { border-bottom: 1px solid var(--line); padding: .25rem 1rem .25rem 0; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-thead th { color: var(--soft); font-weight: 600; }
 """
 
 # The line over a figure follows the sound; a click goes there.
@@ -79,20 +66,12 @@ def write_page(report: Report, summary_figure: Path, config: ExplainConfig) -> N
     if count > 1:
         body += _summary(report.summary, summary_figure)
     if report.errors:
-        items = "".join(f"<li>{html.escape(str(error))}</li>" for error in report.errors)
-        body.append(f"<h2>Left out</h2>\n<ul>{items}</ul>")
+        body += ["<h2>Left out</h2>", items([str(error) for error in report.errors])]
     if any(entry.figure is not None for entry in report.entries):
         body += [_section(entry) for entry in report.entries]
     else:
         body.append("<h2>Recordings</h2>\n" + _overview(report.entries))
-    write_text(
-        report.page,
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + f"\n<script>{_SCRIPT}</script>\n</body>\n</html>\n",
-    )
+    write_text(report.page, document(title, body, style=_STYLE, script=_SCRIPT))
 
 
 def _about(config: ExplainConfig) -> list[str]:
@@ -124,9 +103,9 @@ def _summary(summary: Summary, figure: Path) -> list[str]:
         true += " The loudest places know nothing of the network; the map should beat them."
     return [
         "<h2>Genres</h2>",
-        f'<img alt="mean Shapley values" src="{_embedded(figure)}">',
+        image(figure, "mean Shapley values"),
         f"<p>{true}</p>",
-        _table(names, rows),
+        table(names, rows),
     ]
 
 
@@ -142,10 +121,10 @@ def _section(entry: Entry) -> str:
         parts.append(f'<audio controls preload="none" src="{entry.sound}"></audio>')
     if entry.figure is not None and entry.axis is not None:
         axis = entry.axis
+        shown = image(entry.figure, "mel spectrograms of the stems with the map")
         parts.append(
             f'<div class="figure" data-left="{axis.left:.5f}" data-right="{axis.right:.5f}" '
-            f'data-seconds="{axis.seconds:.3f}"><img alt="mel spectrograms of the stems with the map" '
-            f'src="{_embedded(entry.figure)}"><div class="head"></div></div>'
+            f'data-seconds="{axis.seconds:.3f}">{shown}<div class="head"></div></div>'
         )
     parts.append(_stem_table(explanation))
     if len(explanation.starts) > 1:
@@ -171,7 +150,7 @@ def _stem_table(explanation: Explanation) -> str:
         "Shapley, probability",
         "silenced alone, probability",
     )
-    return _table(names, rows)
+    return table(names, rows)
 
 
 def _window_table(explanation: Explanation) -> str:
@@ -180,7 +159,7 @@ def _window_table(explanation: Explanation) -> str:
         values = explanation.of_stems(window=number)[:, explanation.genre].tolist()
         probability = float(explanation.log_shares[number, ALL, explanation.genre].exp())
         rows.append((f"{start:.1f} s", f"{probability:.3f}", *(f"{value:+.2f}" for value in values)))
-    return _table(("window from", f"probability of {explanation.label}", *STEMS), rows)
+    return table(("window from", f"probability of {explanation.label}", *STEMS), rows)
 
 
 def _overview(entries: tuple[Entry, ...]) -> str:
@@ -191,16 +170,4 @@ def _overview(entries: tuple[Entry, ...]) -> str:
         probability = float(explanation.probabilities[ALL, explanation.genre])
         shown = (f"{value:+.2f}" for value in values)
         rows.append((entry.path.as_posix(), explanation.label, f"{probability:.3f}", *shown))
-    return _table(("recording", "genre", "probability", *STEMS), rows)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-
-
-def _embedded(figure: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(figure.read_bytes()).decode("ascii")
+    return table(("recording", "genre", "probability", *STEMS), rows)
