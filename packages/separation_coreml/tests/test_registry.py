@@ -57,3 +57,20 @@ def test_an_unknown_model_is_refused_with_the_known_ones(name):
 def test_a_segment_without_length_is_refused():
     with pytest.raises(ConfigError, match="segment_seconds: found 0"):
         registry.build("umxhq", weights="random", segment_seconds=0)
+
+
+# The bounds are those of the STFT; Wave-U-Net has none.
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("small", 0.047), ("umxhq_nowiener", 0.047), ("wave_u_net", None), ("scnet", 0.024)]
+)
+def test_a_segment_too_short_for_the_model_is_refused(name, seconds):
+    if seconds is None:
+        separator = registry.build(name, weights="random", segment_seconds=0.01)
+    else:
+        with pytest.raises(
+            ConfigError, match=f"found {seconds - 0.002}, expected at least {seconds} s for {name}"
+        ):
+            registry.build(name, weights="random", segment_seconds=seconds - 0.002)
+        separator = registry.build(name, weights="random", segment_seconds=seconds)
+    stems = separator(torch.zeros(1, 2, separator.segment))
+    assert stems.shape == (1, len(separator.stems), 2, separator.segment)

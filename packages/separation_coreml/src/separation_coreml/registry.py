@@ -1,6 +1,7 @@
 """Every model by name: what it is, where it comes from, and how it is built."""
 
 import importlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -230,7 +231,7 @@ def build(
         segment_seconds: Length to work on at once in s, instead of the model's own.
 
     Raises:
-        ConfigError: If the name is unknown or the segment is no length.
+        ConfigError: If the name is unknown, or the segment too short for the model.
         FileError: If the checkpoint cannot be read or is of another model; the first difference is named.
         WeightsNotFoundError: If the official weights are not here and cannot be fetched.
     """
@@ -249,6 +250,9 @@ def build(
 
             vary(separator)
             separator.settle()
+    if segment < separator.least_segment:
+        least = math.ceil(1000 * separator.least_segment / spec.sample_rate) / 1000
+        raise ConfigError("segment_seconds", segment_seconds, f"at least {least:g} s for {name}")
     if checkpoint is not None or weights == "official":
         family.load(separator, spec, None if checkpoint is None else Path(checkpoint))
     return separator.eval().requires_grad_(requires_grad=False)

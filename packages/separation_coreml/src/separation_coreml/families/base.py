@@ -50,6 +50,7 @@ class Separator(nn.Module):
         channels: Of the mixture and of each stem.
         stems: What comes out, in order.
         segment: Length in samples that the model works on at once.
+        least_segment: Length in samples below which `analysis` has too little to mirror at the ends.
         overlap: Share of a segment that the next one covers again when a song is cut into segments.
         normalize: Whether a song is brought to mean 0 and standard deviation 1 (of the mean of its channels)
             before it is separated, as the authors do it. This is not part of `forward`.
@@ -68,6 +69,7 @@ class Separator(nn.Module):
     channels: int
     stems: tuple[str, ...]
     segment: int
+    least_segment: int = 1
     overlap: float
     normalize: bool = False
     stft: StftSettings | None = None

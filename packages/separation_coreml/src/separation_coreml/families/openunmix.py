@@ -71,7 +71,7 @@ class UnmixSeparator(Separator):
         self.sample_rate, self.channels = sample_rate, 2
         self.stems: tuple[str, ...] = tuple(model.target_models)
         self.segment, self.overlap = segment, overlap
-        self.stft = StftSettings(n_fft, hop_length, n_fft)
+        self.stft, self.least_segment = StftSettings(n_fft, hop_length, n_fft), n_fft // 2 + 1
 
     def forward(self, waveform: Tensor) -> Tensor:
         """The model's own `forward`; see `Separator`."""

@@ -231,7 +231,7 @@ class RoformerSeparator(Separator):
         super().__init__()
         self.stems, self.sample_rate, self.channels = stems, sample_rate, channels
         self.segment, self.overlap = segment, overlap
-        self.stft = StftSettings(N_FFT, HOP_LENGTH, N_FFT)
+        self.stft, self.least_segment = StftSettings(N_FFT, HOP_LENGTH, N_FFT), N_FFT // 2 + 1
         # Each of the two is one object in all its places, as the checkpoints name it in each.
         along_time, along_bands = _Rotary(config.dim_head), _Rotary(config.dim_head)
         self.layers = nn.ModuleList(

@@ -229,6 +229,8 @@ class ScnetSeparator(Separator):
         super().__init__()
         self.stems, self.sample_rate, self.channels = stems, sample_rate, channels
         self.segment, self.overlap = segment, overlap
+        # From there on `analysis` completes it to three hops, which is more than half a frame.
+        self.least_segment = HOP_LENGTH
         self.stft = StftSettings(
             N_FFT, HOP_LENGTH, N_FFT, window="rectangular", normalized=True, note=STFT_NOTE
         )

@@ -77,7 +77,7 @@ class SmallSeparator(Separator):
         super().__init__()
         self.stems, self.channels = stems, 2
         self.sample_rate, self.segment, self.overlap = sample_rate, segment, overlap
-        self.stft = StftSettings(N_FFT, HOP_LENGTH, N_FFT)
+        self.stft, self.least_segment = StftSettings(N_FFT, HOP_LENGTH, N_FFT), N_FFT // 2 + 1
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
         self.network = ShareNetwork(self.channels, len(stems), width, narrow)
 

@@ -166,7 +166,8 @@ class WaveUNetSeparator(Separator):
     def _context(self, length: int) -> tuple[int, int]:
         """Zeros before the waveform, and the length that the network has to read to give `length` samples."""
         margin = self._kernel_size - 1
-        given, narrowest = 0, 0
+        # With less the resampling filters of the narrowest level would have too little to mirror.
+        given, narrowest = 0, _FILTER_LENGTH // 2
         while given < length:
             narrowest += 1
             given = narrowest
