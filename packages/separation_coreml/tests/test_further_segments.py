@@ -103,6 +103,8 @@ def test_settings_that_are_no_lengths(tmp_path, capsys):
     assert "expected lengths in s with commas between" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="lengths above 0 s"):
         prepare("small", io="core", further_segments=(float("nan"),))
+    with pytest.raises(ConfigError, match="found 441 samples, expected at least 2049 samples for small"):
+        prepare("small", io="core", further_segments=(0.01,))
     with pytest.raises(ConfigError, match="a module of one input"):
         convert(
             nn.Bilinear(2, 2, 2),

@@ -97,6 +97,9 @@ def prepare(
     )
     spec = registry.get_spec(name)
     lengths = [separator.segment, *(round(seconds * spec.sample_rate) for seconds in further_segments)]
+    if min(lengths) < separator.least_segment:
+        expected = f"at least {separator.least_segment} samples for {name}"
+        raise ConfigError("further_segments", f"{min(lengths)} samples", expected)
     inputs: tuple[Tensor, ...] = (_noise(1, separator.channels, separator.segment, seed=seed),)
     further: tuple[tuple[Tensor, ...], ...] = ()
     module: nn.Module = separator
