@@ -145,7 +145,28 @@ def test_training_goes_on_as_if_it_had_not_been_interrupted(tmp_path):
     assert not torch.equal(trained.network.entry[1].weight, fresh.network.entry[1].weight)
 
 
+@pytest.mark.slow
+def test_a_run_with_other_settings_is_refused(tmp_path):
+    train(TrainConfig(**TINY, steps=1), tmp_path)
+    with pytest.raises(FileError, match=r"last\.pt: found a run with batch_size 2, expected 3, or another"):
+        train(TrainConfig(**{**TINY, "batch_size": 3}, steps=2), tmp_path)
+    with pytest.raises(FileError, match=r"songs\.json: found songs of .*'seed': 1000000.*, expected"):
+        train(TrainConfig(**TINY, steps=2, seed=5), tmp_path)
+    torch.save({"weights": {}}, tmp_path / "last.pt")
+    with pytest.raises(FileError, match=r"found entries \['weights'\], expected those of a run"):
+        train(TrainConfig(**TINY, steps=2), tmp_path)
+
+
 def test_a_bank_of_other_songs_is_refused(tmp_path):
-    Bank(tmp_path / "songs.int16", songs=1, seconds=0.5, seed=0)
+    bank = Bank(tmp_path / "songs.int16", songs=1, seconds=0.5, seed=0)
+    with pytest.raises(FileError, match=r"songs\.json: found songs of .*'seed': 0.*, expected .*'seed': 1"):
+        Bank(tmp_path / "songs.int16", songs=1, seconds=0.5, seed=1)
+    # Without a record nothing is taken for finished.
+    bank.samples[:] = 0
+    (tmp_path / "songs.json").unlink()
+    assert Bank(tmp_path / "songs.int16", songs=1, seconds=0.5, seed=0).samples.any()
+    (tmp_path / "songs.json").write_text("")
+    with pytest.raises(FileError, match="no record of rendered songs"):
+        Bank(tmp_path / "songs.int16", songs=1, seconds=0.5, seed=0)
     with pytest.raises(FileError, match="which these songs have"):
         Bank(tmp_path / "songs.int16", songs=2, seconds=0.5, seed=0)

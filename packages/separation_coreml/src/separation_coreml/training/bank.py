@@ -1,11 +1,13 @@
 """Rendered songs on disk, as training draws from them: 16 bits, memory-mapped, made once."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audio_io.atomic import write_text
+from audio_io.atomic import write_json
 from audio_io.errors import FileError
 from audio_io.progress import Progress
 from separation_coreml.stems.render import render
@@ -18,13 +20,13 @@ class Bank:
     """Stems of songs in one file; a bank whose making was interrupted goes on where it stopped.
 
     Args:
-        path: The file; its count of finished songs is kept beside it.
+        path: The file; which songs it holds, and how many are finished, is kept beside it (`.json`).
         songs: How many.
         seconds: Length of each.
         seed: Of the first song; the next have the next seeds.
 
     Raises:
-        FileError: If the file is of another size than these songs have.
+        FileError: If the file holds other songs.
 
     Shape:
         - samples: `[songs, stems, 2, T]`, 16 bits
@@ -36,19 +38,22 @@ class Bank:
         size = 2 * int(np.prod(shape))
         if path.exists() and path.stat().st_size != size:
             raise FileError(path, f"{path.stat().st_size} bytes", f"{size}, which these songs have")
+        record, wanted = path.with_suffix(".json"), {"seconds": seconds, "seed": seed, "finished": 0}
+        if path.exists() and record.is_file():
+            wanted["finished"] = _finished(record, wanted, songs)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.samples: npt.NDArray[np.int16] = np.memmap(
             path, np.int16, "r+" if path.exists() else "w+", shape=shape
         )
-        finished = path.with_suffix(".count")
-        done = int(finished.read_text()) if finished.is_file() else 0
+        done = wanted["finished"]
         with Progress("render", songs, "songs") as progress:
             progress.advance(done)
             for index in range(done, songs):
                 stems = render(seconds, seed + index)
                 for place, name in enumerate(STEMS):
                     self.samples[index, place] = np.rint(stems[name] * _FULL_SCALE)
-                write_text(finished, str(index + 1))
+                self.samples.flush()
+                write_json(record, {**wanted, "finished": index + 1})
                 progress.advance(1)
 
     def batch(
@@ -77,3 +82,17 @@ class Bank:
                 sides = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
                 excerpt[stem] = gain * self.samples[song, stem, sides, start : start + length]
         return batch
+
+
+def _finished(record: Path, wanted: dict[str, Any], songs: int) -> int:
+    """How many songs are there, according to a record of the same songs."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        same = {key: found[key] for key in wanted if key != "finished"}
+        count = int(found["finished"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(record, "no record of rendered songs", "what the training has written") from error
+    expected = {key: wanted[key] for key in same}
+    if same != expected or not 0 <= count <= songs:
+        raise FileError(record, f"songs of {same}", f"{expected}, or another folder")
+    return count

@@ -6,9 +6,11 @@ and at the end `small.pth`, which `--checkpoint` of the other commands reads.
 
 import csv
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from audio_io.atomic import atomic_path, file_digest, write_json
 from audio_io.figures import new_figure
 from audio_io.progress import Progress
 from separation_coreml import registry
-from separation_coreml.checkpoints import read_checkpoint
+from separation_coreml.checkpoints import CheckpointError, read_checkpoint
 from separation_coreml.engines import torch_engine
 from separation_coreml.evaluation.scores import sdr
 from separation_coreml.families import small
@@ -36,7 +38,7 @@ TRAINING_SEED, VALIDATION_SEED = 1_000_000, 900_000
 def train(config: TrainConfig, folder: str | Path) -> Path:
     """Train the small separator; an interrupted run goes on where it stopped when called again.
 
-    The songs of a run, its batches and its seed stay as they were; `steps` may be changed in between.
+    In between, only the numbers of steps (`steps`, `decay_steps`, `check_every`) may be changed.
 
     Args:
         config: How.
@@ -46,7 +48,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
         The weights, in half precision.
 
     Raises:
-        FileError: If the folder holds a run with other songs, or a file that cannot be read.
+        FileError: If the folder holds a run with other settings, or a file that cannot be read.
     """
     folder = Path(folder)
     known = Bank(
@@ -68,7 +70,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     log: list[dict[str, float]] = []
     first = 0
     if (folder / "last.pt").is_file():
-        state = read_checkpoint(folder / "last.pt")
+        state = _read_state(folder / "last.pt", config)
         separator.load_state_dict(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
         average, log, first = state["average"], state["log"], state["step"]
@@ -102,6 +104,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
                         "average": average,
                         "log": log,
                         "step": step + 1,
+                        "settings": _lasting(config),
                     },
                     temporary,
                 )
@@ -111,9 +114,32 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
         torch.save({name: value.half() for name, value in average.items()}, temporary)
     write_json(
         folder / "train.json",
-        {"settings": dataclasses.asdict(config), "sha256": file_digest(target), "scores": log[-1]},
+        {
+            "settings": dataclasses.asdict(config),
+            "sha256": file_digest(target),
+            # A stem that rests in all validation songs has no score.
+            "scores": {name: None if math.isnan(value) else value for name, value in log[-1].items()},
+        },
     )
     return target
+
+
+def _lasting(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a run keeps."""
+    settings = dataclasses.asdict(config)
+    return {name: settings[name] for name in settings if name not in {"steps", "decay_steps", "check_every"}}
+
+
+def _read_state(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """What an interrupted run left."""
+    state = read_checkpoint(path)
+    expected = {"weights", "optimizer", "average", "log", "step", "settings"}
+    if set(state) != expected:
+        raise CheckpointError(path, f"entries {sorted(state)}", f"those of a run, {sorted(expected)}")
+    for name, value in _lasting(config).items():
+        if (found := state["settings"].get(name)) != value:
+            raise CheckpointError(path, f"a run with {name} {found}", f"{value}, or another folder")
+    return state
 
 
 def _step(
