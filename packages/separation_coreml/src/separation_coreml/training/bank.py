@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,14 +37,12 @@ class Bank:
         size = 2 * int(np.prod(shape))
         if path.exists() and path.stat().st_size != size:
             raise FileError(path, f"{path.stat().st_size} bytes", f"{size}, which these songs have")
-        record, wanted = path.with_suffix(".json"), {"seconds": seconds, "seed": seed, "finished": 0}
-        if path.exists() and record.is_file():
-            wanted["finished"] = _finished(record, wanted, songs)
+        record, held = path.with_suffix(".json"), {"seconds": seconds, "seed": seed}
+        done = _finished(record, held, songs) if path.exists() and record.is_file() else 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self.samples: npt.NDArray[np.int16] = np.memmap(
             path, np.int16, "r+" if path.exists() else "w+", shape=shape
         )
-        done = wanted["finished"]
         with Progress("render", songs, "songs") as progress:
             progress.advance(done)
             for index in range(done, songs):
@@ -53,7 +50,7 @@ class Bank:
                 for place, name in enumerate(STEMS):
                     self.samples[index, place] = np.rint(stems[name] * _FULL_SCALE)
                 self.samples.flush()
-                write_json(record, {**wanted, "finished": index + 1})
+                write_json(record, {**held, "finished": index + 1})
                 progress.advance(1)
 
     def batch(
@@ -84,15 +81,13 @@ class Bank:
         return batch
 
 
-def _finished(record: Path, wanted: dict[str, Any], songs: int) -> int:
+def _finished(record: Path, held: dict[str, float], songs: int) -> int:
     """How many songs are there, according to a record of the same songs."""
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
-        same = {key: found[key] for key in wanted if key != "finished"}
-        count = int(found["finished"])
+        same, count = {key: found[key] for key in held}, int(found["finished"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(record, "no record of rendered songs", "what the training has written") from error
-    expected = {key: wanted[key] for key in same}
-    if same != expected or not 0 <= count <= songs:
-        raise FileError(record, f"songs of {same}", f"{expected}, or another folder")
+    if same != held or not 0 <= count <= songs:
+        raise FileError(record, f"songs of {same}", f"{held}, or another folder")
     return count
