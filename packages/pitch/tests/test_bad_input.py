@@ -1,15 +1,21 @@
 """What a recording can be that nobody planned for: one clear sentence, or a result that makes sense."""
 
 import csv
+import json
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import audio_io
+import pitch
 from audio_io.errors import ConfigError
-from pitch import TrackConfig, Tracker
+from pitch import Stream, TrackConfig, Tracker
 from pitch.cli import main
+from pitch.outputs import SUFFIXES
 
 
 def track(path, out, *arguments):
@@ -55,6 +61,72 @@ def test_a_recording_shorter_than_a_window_has_its_frames(samples, tmp_path):
     audio_io.save(tmp_path / "short.wav", tone(0.05, 16000)[:samples], 16000)
     assert track(tmp_path / "short.wav", tmp_path / "out") == 0
     assert len(rows_of(tmp_path / "out")) == 1 + samples // 160
+
+
+def test_a_recording_shorter_than_a_sample_of_the_network_is_refused(tmp_path, capsys):
+    path = tmp_path / "one.wav"
+    audio_io.save(path, torch.zeros(1, 1), 48000)
+    assert track(path, tmp_path / "out") == 2
+    expected = "found 1 samples at 48000 Hz, expected at least the duration of one sample at 16000 Hz"
+    assert capsys.readouterr().err == f"pitch: error: {path}: {expected}\n"
+    with pytest.raises(ConfigError, match=f"^waveform: {expected}$"):
+        Tracker(TrackConfig(model="tiny")).track(torch.zeros(1), 48000)
+
+
+def test_waveforms_may_be_arrays_but_not_integers():
+    tracker, samples = Tracker(TrackConfig(model="tiny")), tone(0.5, 16000)
+    expected = tracker.track(samples, 16000).frequency
+    array = samples.numpy().astype(np.float64)
+    array.flags.writeable = False
+    for waveform in (array, array[None, ::-1][:, ::-1], np.stack([array, array], axis=1).T):
+        np.testing.assert_array_equal(tracker.track(waveform, np.int64(16000)).frequency, expected)
+    # 16-bit samples would count as 90 dB louder than they are, and noise as sound.
+    message = (
+        "found samples of torch.int16, expected floating-point samples within ±1, such as 16-bit integers"
+    )
+    with pytest.raises(ConfigError, match=f"^waveform: {message}"):
+        tracker.track((32767 * samples).short(), 16000)
+    with pytest.raises(ConfigError, match=f"^samples: {message}"):
+        Stream(TrackConfig(model="tiny")).push(np.zeros(160, dtype=np.int16))
+
+
+@pytest.mark.parametrize("default", ["device", "dtype"])
+def test_what_torch_has_as_its_default_changes_nothing(default):
+    config, samples = TrackConfig(model="tiny"), tone(0.3, 44100)
+    script = [
+        lambda: Tracker(config).track(samples, 44100).frequency,
+        lambda: Stream(config, sample_rate=44100).push(samples).frequency,
+        lambda: pitch.predict(samples[None], 44100, model="regular", decoder=pitch.decode.weighted_viterbi),
+    ]
+    expected = [run() for run in script]
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64 if default == "dtype" else before)
+        with torch.device("meta" if default == "device" else "cpu"):
+            found = [run() for run in script]
+    finally:
+        torch.set_default_dtype(before)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode there")
+def test_a_name_that_is_no_text_costs_no_result(tmp_path, capsys):
+    folder = tmp_path / "in"
+    audio_io.save(folder / "a.wav", tone(0.5, 16000), 16000)
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav"))
+    path.write_bytes((folder / "a.wav").read_bytes())
+    assert track(path, tmp_path / "out", "--outputs", ",".join(SUFFIXES)) == 0
+    written = sorted(os.fsencode(found.name) for found in (tmp_path / "out").iterdir())
+    assert written == sorted(b"caf\xe9" + suffix.encode() for suffix in SUFFIXES.values())
+    record = json.loads((tmp_path / "out" / f"{path.stem}.f0.json").read_text(encoding="utf-8"))
+    assert record["recording"] == "caf\ufffd.wav"
+    assert (
+        main(["analyze", str(folder), "-o", str(tmp_path / "sung"), "--model", "tiny", "--device", "cpu"])
+        == 0
+    )
+    assert "caf%E9.analysis.html" in (tmp_path / "sung/index.html").read_text(encoding="utf-8")
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("rate", [1000, 7000, 192000])

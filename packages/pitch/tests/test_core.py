@@ -24,9 +24,9 @@ def test_frames_are_normalised_and_centred_on_their_time():
 @pytest.mark.parametrize(
     ("audio", "arguments", "message"),
     [
-        (torch.zeros(2, 16000), {}, r"audio: found a tensor of shape \(2, 16000\), expected one channel"),
+        (torch.zeros(0, 16000), {}, r"audio: found a tensor of shape \(0, 16000\), expected one channel"),
         (torch.zeros(16000), {}, r"audio: found a tensor of shape \(16000,\), expected one channel"),
-        (torch.zeros(1, 16000), {"hop_length": 0}, "hop_length: found 0, expected at least one sample"),
+        (torch.zeros(1, 16000), {"hop_length": 0}, "hop_length: found 0, expected a whole number of samples"),
         (torch.zeros(1, 1000), {"pad": False}, "audio: found 1000 samples at 16 kHz, expected at least 1024"),
         (torch.zeros(1, 1600), {"fmin": 600.0, "fmax": 500.0}, "fmin: found 600.0 Hz with fmax 500.0 Hz"),
         (torch.zeros(1, 1600), {"fmin": 3000.0, "fmax": 4000.0}, "fmin: found 3000.0 Hz with fmax 4000.0 Hz"),
@@ -35,6 +35,13 @@ def test_frames_are_normalised_and_centred_on_their_time():
 def test_bad_arguments_are_named(audio, arguments, message):
     with pytest.raises(ConfigError, match=message):
         pitch.predict(audio, 16000, model="tiny", **arguments)
+
+
+def test_an_embedding_is_of_one_channel():
+    with pytest.raises(
+        ConfigError, match=r"audio: found a tensor of shape \(2, 16000\), expected one channel"
+    ):
+        pitch.embed(torch.zeros(2, 16000), 16000, model="tiny")
 
 
 def test_a_frequency_range_becomes_a_range_of_bins():

@@ -162,9 +162,15 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
         TrackConfig(**changes)
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 16000), (2, 0), (1, 1, 16000)])
+@pytest.mark.parametrize("shape", [(0, 16000), (1, 1, 16000)])
 def test_a_waveform_of_another_shape_is_refused(shape):
     with pytest.raises(ConfigError, match=rf"waveform: found shape {re.escape(str(shape))}"):
+        Tracker(tiny()).track(torch.zeros(shape), 16000)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+def test_a_waveform_without_samples_is_refused(shape):
+    with pytest.raises(ConfigError, match="waveform: found 0 samples at 16000 Hz, expected at least"):
         Tracker(tiny()).track(torch.zeros(shape), 16000)
 
 

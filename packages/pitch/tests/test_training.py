@@ -110,7 +110,7 @@ def test_reestimated_statistics_are_those_of_the_activations(frames: Tensor) -> 
     network = Crepe("tiny").eval().requires_grad_(False)
     reestimate_batch_norm(network, frames)
     with torch.no_grad():
-        x = network.layer(network.layer(frames[:, None, :, None], 1), 2)
+        x = network.nth_layer(network.nth_layer(frames[:, None, :, None], 1), 2)
         activation = F.relu(network.convolve(x, 3))
     normalization = network.get_submodule("conv3_BN")
     assert torch.allclose(normalization.running_mean, activation.mean(dim=(0, 2, 3)), atol=1e-5)  # type: ignore[arg-type]

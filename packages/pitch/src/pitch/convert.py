@@ -27,7 +27,7 @@ def bins_to_cents(bins: Tensor, *, dither: bool = True) -> Tensor:
         Any; the output has the input's.
     """
     cents = CENTS_PER_BIN * bins + FIRST_BIN_CENTS
-    return _dither(cents) if dither else cents
+    return _with_noise(cents) if dither else cents
 
 
 def bins_to_frequency(bins: Tensor, *, dither: bool = True) -> Tensor:
@@ -66,9 +66,13 @@ def dither(cents: Tensor) -> Tensor:
     unwanted when it is measured. The noise follows torch's global seed.
     """
     # The sum of two uniform variables is triangular.
-    noise = torch.rand(cents.shape, dtype=torch.float64) + torch.rand(cents.shape, dtype=torch.float64) - 1
-    return cents + (CENTS_PER_BIN * noise).to(device=cents.device, dtype=cents.dtype)
+    first, second = torch.rand(2, *cents.shape, dtype=torch.float64, device="cpu")
+    noise = first + second - 1
+    noisy: Tensor = cents + (CENTS_PER_BIN * noise).to(device=cents.device, dtype=cents.dtype)
+    return noisy
 
 
-# The functions above have a parameter of the same name.
-_dither = dither
+def _with_noise(cents: Tensor) -> Tensor:
+    # The functions above have a parameter of that name. Looked up at each call, since code written for
+    # torchcrepe puts another function in its place to be rid of the noise.
+    return dither(cents)

@@ -100,7 +100,7 @@ def predict(
     """Pitch of a waveform in Hz, and with `return_periodicity` the network's confidence in it.
 
     Args:
-        audio: One channel of samples, nominally within ±1.
+        audio: One channel of samples, nominally within ±1, or several recordings of one length.
         sample_rate: In Hz.
         hop_length: Samples between frames, at `sample_rate`; 10 ms if None. At other rates than 16 kHz the
             step is the whole number of samples at 16 kHz below it, as in torchcrepe (159 for 220 at 22 kHz),
@@ -117,16 +117,20 @@ def predict(
             starts there.
 
     Shape:
-        - audio: `[1, T]`
-        - Output: `[1, 1 + T' // hop_length']` with the length and the hop at 16 kHz
+        - audio: `[1, T]`, or `[B, T]`
+        - Output: `[B, 1 + T' // hop_length']` with the length and the hop at 16 kHz
 
     Raises:
         ConfigError: If a setting cannot be used; it is named.
         WeightsNotFoundError: If the weights of the capacity are not installed.
     """
-    batches = preprocess(audio, sample_rate, hop_length, batch_size or BATCH_SIZE, device, pad)
-    posteriors = torch.cat([infer(frames, model, device).cpu() for frames in batches])  # [K, 360]
-    probabilities = posteriors.T[None]  # [1, 360, K]
+    size = BATCH_SIZE if batch_size is None else batch_size
+    rows = []
+    # torchcrepe documents one recording, but takes several of one length at 16 kHz.
+    for row in audio[:, None] if audio.ndim == 2 and len(audio) else audio[None]:
+        batches = preprocess(row, sample_rate, hop_length, size, device, pad)
+        rows.append(torch.cat([infer(frames, model, device).cpu() for frames in batches]).T)  # [360, K]
+    probabilities = torch.stack(rows)  # [B, 360, K]
     pitch, confidence = postprocess(probabilities, fmin, fmax, decoder, return_periodicity=True)
     pitch, confidence = pitch.to(audio.device), confidence.to(audio.device)
     # One level more than elsewhere: `torch.no_grad` wraps this function.
@@ -151,7 +155,8 @@ def embed(
         - audio: `[1, T]`
         - Output: `[1, 1 + T // hop_length, 32, 2 m]` with m the multiplier of the capacity
     """
-    batches = preprocess(audio, sample_rate, hop_length, batch_size or BATCH_SIZE, device, pad)
+    size = BATCH_SIZE if batch_size is None else batch_size
+    batches = preprocess(audio, sample_rate, hop_length, size, device, pad)
     features = [infer(frames, model, device, embed=True) for frames in batches]  # [N, 8 m, 8, 1]
     return torch.cat([f.reshape(1, len(f), 32, -1).to(audio.device) for f in features], dim=1)
 
@@ -181,16 +186,18 @@ def preprocess(
         hop_length = int(hop_length * SAMPLE_RATE / sample_rate)
     if not torch.isfinite(audio).all():
         raise ConfigError("audio", "NaN or infinity", "finite samples")
-    if hop_length < 1:
-        raise ConfigError("hop_length", hop_length, "at least one sample at 16 kHz")
+    if hop_length < 1 or hop_length != int(hop_length):
+        raise ConfigError("hop_length", hop_length, "a whole number of samples, at least one at 16 kHz")
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError("batch_size", batch_size, "at least 1 frame, or None")
     if pad:
         audio = torch.nn.functional.pad(audio, (WINDOW_SIZE // 2, WINDOW_SIZE // 2))
     if audio.shape[1] < WINDOW_SIZE:
         raise ConfigError(
             "audio", f"{audio.shape[1]} samples at 16 kHz", f"at least {WINDOW_SIZE} with pad=False"
         )
-    frames = audio[0].unfold(0, WINDOW_SIZE, hop_length)  # [K, 1024], a view
-    size = batch_size or len(frames)
+    frames = audio[0].unfold(0, WINDOW_SIZE, int(hop_length))  # [K, 1024], a view
+    size = len(frames) if batch_size is None else batch_size
     for start in range(0, len(frames), size):
         yield normalize_frames(frames[start : start + size].to(device))
 
@@ -219,7 +226,13 @@ def infer(
     Shape:
         - frames: `[N, 1024]`
         - Output: `[N, 360]`, or with `embed` `[N, C, 8, 1]`
+
+    Raises:
+        ConfigError: If the frames have another shape, or the capacity does not exist.
+        WeightsNotFoundError: If its weights are not installed.
     """
+    if frames.ndim != 2 or frames.shape[1] != WINDOW_SIZE:
+        raise ConfigError("frames", f"shape {tuple(frames.shape)}", f"(frames, {WINDOW_SIZE})")
     network = _cached_model(model, str(device))
     if embed:
         return network.embed(frames)
@@ -311,10 +324,11 @@ def allowed_bins(fmin: float, fmax: float) -> tuple[int, int]:
     Raises:
         ConfigError: If no bin lies in the range.
     """
-    low = int(convert.frequency_to_bins(torch.tensor(min(max(fmin, 1e-3), 2 * MAX_FMAX)))) if fmin > 0 else 0
-    high = int(convert.frequency_to_bins(torch.tensor(min(max(fmax, 1e-3), 2 * MAX_FMAX)), torch.ceil))
-    low, high = max(low, 0), min(high, PITCH_BINS)
-    if low >= high:
+    # In float32 whatever the default type: a limit on the edge of a bin shall stay on its side of it.
+    limits = torch.tensor([fmin, fmax], dtype=torch.float32, device="cpu").clamp(1e-3, 2 * MAX_FMAX)
+    low = max(int(convert.frequency_to_bins(limits[0])), 0)
+    high = min(int(convert.frequency_to_bins(limits[1], torch.ceil)), PITCH_BINS)
+    if not fmin <= fmax or low >= high:
         raise ConfigError(
             "fmin", f"{fmin} Hz with fmax {fmax} Hz", f"fmin < fmax, within 31.7 to {MAX_FMAX} Hz"
         )
@@ -337,6 +351,7 @@ def resample(audio: Tensor, sample_rate: int) -> Tensor:
 
     Shape:
         - audio: `[1, T]`
-        - Output: `[1, T']`
+        - Output: `[1, floor(T * 16000 / sample_rate)]`, as long as torchcrepe's
     """
-    return audio_io.resample(audio.detach(), sample_rate, SAMPLE_RATE)
+    resampled = audio_io.resample(audio.detach(), sample_rate, SAMPLE_RATE)
+    return resampled[:, : audio.shape[1] * SAMPLE_RATE // sample_rate]

@@ -68,7 +68,7 @@ class Engine:
             - Output: `[N, 360]`, float32, on the CPU
         """
         if len(frames) == 0:
-            return torch.zeros(0, PITCH_BINS)
+            return torch.zeros(0, PITCH_BINS, dtype=torch.float32, device="cpu")
         count = len(frames)
         if self._is_compiled and count < self.batch_size:
             # Another shape would be compiled anew.

@@ -35,11 +35,11 @@ def predict_from_file(
     device: str | torch.device = "cpu",
     pad: bool = True,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Pitch of an audio file of one channel; see `pitch.predict` for the other arguments.
+    """Pitch of each channel of an audio file, `[C, K]`; see `pitch.predict` for the other arguments.
 
     Raises:
         AudioError: If the file cannot be used.
-        ConfigError: If it has several channels, or a setting cannot be used.
+        ConfigError: If a setting cannot be used.
     """
     audio, sample_rate = load.audio(audio_file)
     pitch, periodicity = core.predict(

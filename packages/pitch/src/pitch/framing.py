@@ -1,9 +1,14 @@
 """Samples in, frames out, however the samples are cut into blocks."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from pitch.constants import WINDOW_SIZE
+
+# What the process has as its default type and device is for tensors of its own.
+_FORM: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 
 class Framer:
@@ -28,7 +33,7 @@ class Framer:
 
     def reset(self) -> None:
         """Forget all samples; the framer is ready for another signal."""
-        self._buffer = torch.zeros(WINDOW_SIZE // 2)
+        self._buffer = torch.zeros(WINDOW_SIZE // 2, **_FORM)
         # Samples to come that no frame covers, where the hop is longer than the window.
         self._skip = 0
         self._is_empty = True
@@ -50,8 +55,8 @@ class Framer:
             - Output: `[N, 1024]`
         """
         if self._is_empty:
-            return torch.zeros(0, WINDOW_SIZE)
-        frames = self._take(torch.zeros(WINDOW_SIZE // 2), 1)
+            return torch.zeros(0, WINDOW_SIZE, **_FORM)
+        frames = self._take(torch.zeros(WINDOW_SIZE // 2, **_FORM), 1)
         self.reset()
         return frames
 
@@ -66,5 +71,5 @@ class Framer:
         # A copy: the view given out would keep the whole block alive.
         self._buffer = buffer[used:].clone()
         if count == 0:
-            return torch.zeros(0, WINDOW_SIZE)
+            return torch.zeros(0, WINDOW_SIZE, **_FORM)
         return buffer.unfold(0, WINDOW_SIZE, self.hop_length)[:count]

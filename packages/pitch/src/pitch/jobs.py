@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class Job:
 
     recording: Path
     stem: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the recording for people to read; what in it is no text stands as U+FFFD."""
+        return os.fsencode(self.recording.name).decode("utf-8", "replace")
 
     def path(self, output: str) -> Path:
         """Where an output goes, by its name in `pitch.outputs.SUFFIXES`."""
@@ -177,11 +183,11 @@ def run_job(
     earlier = _whole_outputs(job, fingerprint_before) or set()
     # From here to the end an older record would vouch for results of two runs.
     job.record.unlink(missing_ok=True)
-    write_outputs(track, paths, name=job.recording.name, notes=notes, truth=truth)
+    write_outputs(track, paths, name=job.name, notes=notes, truth=truth)
     write_json(
         job.record,
         {
-            "recording": job.recording.name,
+            "recording": job.name,
             "summary": dataclasses.asdict(track.summary()),
             "settings": dataclasses.asdict(tracker.config),
             "outputs": sorted(earlier | set(paths)),

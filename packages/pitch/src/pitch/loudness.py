@@ -4,11 +4,14 @@ Reference:
     torchcrepe/loudness.py (maxrmorrison/torchcrepe 0.0.24); the A curve: IEC 61672-1:2013, annex E.
 """
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 import audio_io
 from pitch.constants import SAMPLE_RATE, WINDOW_SIZE
+from pitch.core import resample
 
 MIN_DB = -100.0  # dB, of silence
 REF_DB = 20.0  # dB, taken off so that full scale is near 0
@@ -31,27 +34,28 @@ def a_weighted(audio: Tensor, sample_rate: int, hop_length: int | None = None, p
     audio = audio.detach().float()
     if sample_rate != SAMPLE_RATE:
         hop_length = int(hop_length * SAMPLE_RATE / sample_rate)
-        audio = audio_io.resample(audio, sample_rate, SAMPLE_RATE)
+        audio = resample(audio, sample_rate)
     spectrum = audio_io.stft(audio[0], WINDOW_SIZE, hop_length, center=pad, pad_mode="constant")
     decibels = audio_io.amplitude_to_db(spectrum.abs())  # [F, K]
-    weighted = (decibels + perceptual_weights().to(decibels)).clamp(min=MIN_DB)
+    weighted = (decibels + torch.from_numpy(perceptual_weights()).to(decibels)).clamp(min=MIN_DB)
     return weighted.mean(dim=0)[None]  # [1, K]
 
 
-def perceptual_weights() -> Tensor:
+def perceptual_weights() -> npt.NDArray[np.float64]:
     """The A curve minus `REF_DB` at the frequencies of the frames' spectra, in dB.
 
     Shape:
-        - Output: `[513, 1]`, float64
+        - Output: `[513, 1]`
     """
-    squared = torch.linspace(0, SAMPLE_RATE / 2, WINDOW_SIZE // 2 + 1, dtype=torch.float64) ** 2
+    squared = np.linspace(0, SAMPLE_RATE / 2, WINDOW_SIZE // 2 + 1) ** 2
     # Corner frequencies of the standard, in Hz.
     low, first, second, high = (corner**2 for corner in (20.598997, 107.65265, 737.86223, 12194.217))
     gain = (
         high
         * squared**2
-        / ((squared + low) * (squared + high) * torch.sqrt((squared + first) * (squared + second)))
+        / ((squared + low) * (squared + high) * np.sqrt((squared + first) * (squared + second)))
     )
-    curve = 2.0 + 20 * torch.log10(gain)
     # At 0 Hz the curve falls without end; librosa, and so torchcrepe, stops at -80 dB.
-    return (curve.clamp(min=-80.0) - REF_DB)[:, None]
+    curve = np.maximum(2.0 + 20 * np.log10(np.maximum(gain, 1e-30)), -80.0)
+    weights: npt.NDArray[np.float64] = (curve - REF_DB)[:, None]
+    return weights

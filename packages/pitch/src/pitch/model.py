@@ -62,7 +62,7 @@ class Crepe(nn.Module):
         return self._logits(self.embed(x))
 
     def _logits(self, x: Tensor) -> Tensor:
-        x = self.layer(x, 6)  # [N, C, 4, 1]
+        x = self.nth_layer(x, 6)  # [N, C, 4, 1]
         # Keras flattens with the channels fastest.
         x = x.permute(0, 2, 1, 3).reshape(-1, self.in_features)  # [N, 4 C]
         logits: Tensor = self.classifier(x)
@@ -78,10 +78,16 @@ class Crepe(nn.Module):
         x = x[:, None, :, None]  # [N, 1, 1024, 1]
         # The first layer has a stride of 4; all halve the positions: 128, 64, 32, 16, 8.
         for number in range(1, 6):
-            x = self.layer(x, number)
+            x = self.nth_layer(x, number)
         return x
 
-    def layer(self, x: Tensor, number: int) -> Tensor:
+    def layer(
+        self, x: Tensor, conv: nn.Module, batch_norm: nn.Module, padding: tuple[int, ...] = (0, 0, *PADDING)
+    ) -> Tensor:
+        """A layer made of these modules; `padding` as for `torch.nn.functional.pad`."""
+        return F.max_pool2d(batch_norm(F.relu(conv(F.pad(x, padding)))), (2, 1), (2, 1))
+
+    def nth_layer(self, x: Tensor, number: int) -> Tensor:
         """One of the six layers.
 
         Args:
@@ -92,12 +98,14 @@ class Crepe(nn.Module):
             - x: `[N, C, P, 1]`
             - Output: `[N, C', P / 2, 1]`, for the first layer a fourth of that
         """
-        x = F.relu(self.convolve(x, number))
-        x = self.get_submodule(f"conv{number}_BN")(x)
-        return F.max_pool2d(x, (2, 1), (2, 1))
+        conv, batch_norm = self.get_submodule(f"conv{number}"), self.get_submodule(f"conv{number}_BN")
+        return self.layer(x, conv, batch_norm, (0, 0, *_padding(number)))
 
     def convolve(self, x: Tensor, number: int) -> Tensor:
         """The convolution of a layer alone, `[N, C', P, 1]`."""
-        padding = FIRST_PADDING if number == 1 else PADDING
-        y: Tensor = self.get_submodule(f"conv{number}")(F.pad(x, (0, 0, *padding)))
+        y: Tensor = self.get_submodule(f"conv{number}")(F.pad(x, (0, 0, *_padding(number))))
         return y
+
+
+def _padding(number: int) -> tuple[int, int]:
+    return FIRST_PADDING if number == 1 else PADDING

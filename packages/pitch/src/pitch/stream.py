@@ -14,7 +14,7 @@ from pitch.config import LAG, TrackConfig
 from pitch.constants import SAMPLE_RATE, WINDOW_SIZE
 from pitch.engine import Engine
 from pitch.framing import Framer
-from pitch.tracking import PosteriorDecoder, split_batches
+from pitch.tracking import PosteriorDecoder, one_channel, split_batches
 from pitch.voicing import VoicingGate, level
 
 Floats = npt.NDArray[np.float32]
@@ -131,16 +131,17 @@ class Stream:
         """The frames that have become final.
 
         Args:
-            samples: The next samples, nominally within ±1; several channels are mixed unless the
-                configuration names one.
+            samples: The next floating-point samples, nominally within ±1; several channels are mixed unless
+                the configuration names one.
 
         Shape:
             - samples: `[t]` or `[C, t]` with any t, 0 included
 
         Raises:
-            ConfigError: If they are not finite or have no such channel; the stream is then as it was before.
+            ConfigError: If they are no such samples, not finite, or have no such channel; the stream is then
+                as it was before.
         """
-        mono = self._mono(torch.as_tensor(samples).detach().cpu().float())
+        mono = one_channel(samples, self.config.channel, field="samples")
         return self._take(self._resampler.process(mono[None])[0], ended=False)
 
     def finish(self) -> Frames:
@@ -148,19 +149,6 @@ class Stream:
         frames = self._take(self._resampler.flush()[0], ended=True)
         self.reset()
         return frames
-
-    def _mono(self, samples: Tensor) -> Tensor:
-        channels = samples[None] if samples.ndim == 1 else samples
-        if channels.ndim != 2 or len(channels) == 0:
-            raise ConfigError("samples", f"shape {tuple(samples.shape)}", "(samples,) or (channels, samples)")
-        if not torch.isfinite(channels).all():
-            raise ConfigError("samples", "NaN or infinity", "finite samples")
-        channel = self.config.channel
-        if channel is None:
-            return channels.mean(dim=0)
-        if channel >= len(channels):
-            raise ConfigError("channel", channel, f"0 to {len(channels) - 1}")
-        return channels[channel]
 
     @torch.inference_mode()
     def _take(self, samples: Tensor, *, ended: bool) -> Frames:
@@ -196,7 +184,7 @@ def _resampler_delay(sample_rate: int) -> int:
     if sample_rate == SAMPLE_RATE:
         return 0
     step = max(1, sample_rate // 4000)
-    silence = torch.zeros(1, step)
+    silence = torch.zeros(1, step, dtype=torch.float32, device="cpu")
     delay = taken = given = 0
     # Its output comes in bursts; a second shows the longest wait.
     while taken < sample_rate:

@@ -33,6 +33,9 @@ Floats = npt.NDArray[np.float32]
 BLOCK_LENGTH = 10 * SAMPLE_RATE
 
 
+AT_LEAST = f"at least the duration of one sample at {SAMPLE_RATE} Hz"
+
+
 class Tracker:
     """Tracks the pitch of recordings with one loaded network.
 
@@ -82,39 +85,31 @@ class Tracker:
             sample_rate=SAMPLE_RATE,
             channels="mono" if channel is None else channel,
         ) as blocks:
-            return self._track(blocks, progress)
+            nothing = AudioError(path, f"{found.frames} samples at {found.sample_rate} Hz", AT_LEAST)
+            return self._track(_not_empty(blocks, nothing), progress)
 
-    def track(self, waveform: Tensor, sample_rate: int) -> Track:
+    def track(self, waveform: Tensor | npt.NDArray[np.generic], sample_rate: int) -> Track:
         """The pitch of a waveform in memory.
 
         Args:
-            waveform: Samples, nominally within ±1; several channels are mixed unless the configuration
-                names one.
+            waveform: Floating-point samples, nominally within ±1; several channels are mixed unless the
+                configuration names one.
             sample_rate: In Hz.
 
         Shape:
             - waveform: `[T]` or `[C, T]`
 
         Raises:
-            ConfigError: If the waveform is empty, not finite, or has no such channel.
+            ConfigError: If the waveform is empty, not finite, no floating-point, or has no such channel.
         """
-        channels = (waveform[None] if waveform.ndim == 1 else waveform).detach().cpu().float()
-        if not torch.isfinite(channels).all():
-            raise ConfigError("waveform", "NaN or infinity", "finite samples")
-        if channels.ndim != 2 or channels.numel() == 0:
-            raise ConfigError(
-                "waveform", f"shape {tuple(waveform.shape)}", "(samples,) or (channels, samples)"
-            )
+        mono = one_channel(waveform, self.config.channel, field="waveform")
         if self._lacks_range(sample_rate):
             expected = f"above {2 * self.config.fmin:g} Hz, twice fmin"
             raise ConfigError("sample_rate", f"{sample_rate} Hz", expected)
-        if self.config.channel is None:
-            mono = channels.mean(dim=0, keepdim=True)
-        elif self.config.channel < len(channels):
-            mono = channels[self.config.channel : self.config.channel + 1]
-        else:
-            raise ConfigError("channel", self.config.channel, f"0 to {len(channels) - 1}")
-        return self._track([audio_io.resample(mono, sample_rate, SAMPLE_RATE)], None)
+        block = audio_io.resample(mono[None], sample_rate, SAMPLE_RATE)
+        if block.shape[1] == 0:
+            raise ConfigError("waveform", f"{len(mono)} samples at {sample_rate} Hz", AT_LEAST)
+        return self._track([block], None)
 
     def _lacks_range(self, sample_rate: int) -> bool:
         """Whether such a recording can hold no pitch from fmin on; a low fmax alone spoils nothing."""
@@ -158,6 +153,49 @@ class Tracker:
             decided=np.concatenate([gate.push(certainty, np.concatenate(levels)), gate.finish()]),
             model=config.model,
         )
+
+
+def one_channel(samples: Tensor | npt.NDArray[np.generic], channel: int | None, *, field: str) -> Tensor:
+    """The mean of the channels, or one of them, in float32 on the CPU.
+
+    Args:
+        samples: Floating-point samples.
+        channel: Its number from 0 on; None for the mean of all.
+        field: Name of the argument, for the errors.
+
+    Raises:
+        ConfigError: If the samples are no such samples, not finite, or have no such channel.
+
+    Shape:
+        - samples: `[t]` or `[C, t]`
+        - Output: `[t]`
+    """
+    if not isinstance(samples, Tensor):
+        samples = torch.tensor(np.ascontiguousarray(samples), device="cpu")
+    channels = (samples[None] if samples.ndim == 1 else samples).detach()
+    if channels.ndim != 2 or len(channels) == 0:
+        raise ConfigError(field, f"shape {tuple(samples.shape)}", "(samples,) or (channels, samples)")
+    if not channels.is_floating_point():
+        # Their full scale cannot be told from them, and silence is judged by the level.
+        expected = "floating-point samples within ±1, such as 16-bit integers divided by 32768"
+        raise ConfigError(field, f"samples of {samples.dtype}", expected)
+    if not torch.isfinite(channels).all():
+        raise ConfigError(field, "NaN or infinity", "finite samples")
+    if channel is None:
+        return channels.cpu().float().mean(dim=0)
+    if channel >= len(channels):
+        raise ConfigError("channel", channel, f"0 to {len(channels) - 1}")
+    return channels[channel].cpu().float()
+
+
+def _not_empty(blocks: Iterable[Tensor], nothing: AudioError) -> Iterator[Tensor]:
+    """The blocks; the error if there is none."""
+    is_empty = True
+    for block in blocks:
+        is_empty = False
+        yield block
+    if is_empty:
+        raise nothing
 
 
 def frame_stream(blocks: Iterable[Tensor], hop_length: int, batch_size: int) -> Iterator[Tensor]:
@@ -213,7 +251,7 @@ class PosteriorDecoder:
     def reset(self) -> None:
         """Forget all frames; the decoder is ready for another recording."""
         self._path.reset()
-        self._waiting = torch.zeros(0, PITCH_BINS)
+        self._waiting = torch.zeros(0, PITCH_BINS, dtype=torch.float32, device="cpu")
 
     def push(self, posteriors: Tensor) -> tuple[Floats, Floats]:
         """Frequency in Hz and confidence of the frames that became final.

@@ -52,10 +52,10 @@ def level(frames: Tensor) -> Floats:
         - frames: `[N, 1024]`
         - Output: `[N]`, at least `SILENT_DB`
     """
-    window = torch.hann_window(WINDOW_SIZE, dtype=frames.dtype)
+    window = torch.hann_window(WINDOW_SIZE, dtype=frames.dtype, device="cpu")
     power = torch.fft.rfft(frames.cpu() * window).abs().square()  # [N, 513]
     # All frequencies but the first and the last stand for their mirror images too.
-    gain = 10 ** ((perceptual_weights()[:, 0] + REF_DB) / 10)
+    gain = torch.from_numpy(10 ** ((perceptual_weights()[:, 0] + REF_DB) / 10))
     gain[1:-1] *= 2
     mean_square = power @ (gain / (WINDOW_SIZE * window.square().sum())).to(power)  # [N]
     decibels: Floats = (10 * torch.log10(mean_square.clamp(min=10 ** (SILENT_DB / 10)))).float().numpy()

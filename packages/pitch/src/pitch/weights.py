@@ -143,7 +143,7 @@ def load_model(
         model = Crepe(capacity.name)
     for number in range(1, len(capacity.channels) + 1):
         # A counter that inference never reads; converters of Keras files leave it out.
-        state.setdefault(f"conv{number}_BN.num_batches_tracked", torch.tensor(0))
+        state.setdefault(f"conv{number}_BN.num_batches_tracked", torch.tensor(0, device="cpu"))
     _check_fit(path, state, model, capacity)
     model.load_state_dict(state, assign=True)
     return model.to(device).eval().requires_grad_(False)

@@ -35,7 +35,9 @@ NARROWEST, WIDEST = 1100.0, 60000.0  # pixels; shorter recordings are drawn wide
 BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
 
 
-def save_page(path: str | Path, analysis: Analysis, track: Track, recording: str | Path) -> None:
+def save_page(
+    path: str | Path, analysis: Analysis, track: Track, recording: str | Path, *, name: str
+) -> None:
     """Write the page of one recording.
 
     Args:
@@ -43,14 +45,14 @@ def save_page(path: str | Path, analysis: Analysis, track: Track, recording: str
         analysis: From `analyze_track`.
         track: What was analysed.
         recording: The audio file.
+        name: Of the recording, for the title.
 
     Raises:
         AudioError: If the recording cannot be read.
     """
-    name = html.escape(Path(recording).name)
     source = _audio_source(Path(recording), Path(path), track.duration)
     body = [
-        f"<h1>{name}</h1>",
+        f"<h1>{html.escape(name)}</h1>",
         f"<p>{html.escape(analysis.finding())}.</p>",
         f'<audio controls preload="auto" src="{source}">This browser plays no audio.</audio>',
         "<h2>Notes and pitch</h2>",
@@ -61,7 +63,7 @@ def save_page(path: str | Path, analysis: Analysis, track: Track, recording: str
         "<h2>The notes in numbers</h2>",
         _note_table(analysis.notes),
     ]
-    _write_page(path, f"{Path(recording).name}: singing analysis", body)
+    _write_page(path, f"{name}: singing analysis", body)
 
 
 def save_index(path: str | Path, entries: Sequence[tuple[str, str, SongReport]]) -> None:
@@ -79,7 +81,7 @@ def save_index(path: str | Path, entries: Sequence[tuple[str, str, SongReport]])
     for name, page, song in entries:
         reach = "" if song.lowest_name is None else f"{song.lowest_name} to {song.highest_name}"
         share = "" if song.in_tune_share is None else f"{song.in_tune_share:.0%}"
-        link = f'<a href="{quote(page)}">{html.escape(name)}</a>'
+        link = f'<a href="{quote(os.fsencode(page))}">{html.escape(name)}</a>'
         numbers = (
             _number(song.absolute_deviation_cents, ".0f"), share, _number(song.drift_cents_per_min, "+.1f"),
             _number(song.vibrato_rate_hz, ".2f"), _number(song.vibrato_extent_cents, ".0f"),
@@ -97,7 +99,8 @@ def _write_page(path: str | Path, title: str, body: Sequence[str]) -> None:
 def _audio_source(recording: Path, page: Path, duration: float) -> str:
     if duration > EMBED_SECONDS:
         try:
-            return quote(Path(os.path.relpath(recording.resolve(), page.resolve().parent)).as_posix())
+            beside = Path(os.path.relpath(recording.resolve(), page.resolve().parent))
+            return quote(os.fsencode(beside.as_posix()))
         except ValueError:  # another drive of Windows
             return recording.resolve().as_uri()
     waveform, rate = audio_io.load(recording, sample_rate=MP3_RATE, channels="mono")

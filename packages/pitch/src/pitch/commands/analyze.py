@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps({**analysis.to_json(recording), "written": written}), flush=True)
         else:
-            lines = [job.recording.name, *analysis.song.lines(), "wrote       " + ", ".join(written)]
+            lines = [job.name, *analysis.song.lines(), "wrote       " + ", ".join(written)]
             print("\n  ".join(lines), flush=True)
     if len(planned) > 1:
         pages = [(job, done[recording]) for recording, job in stems.items() if recording in done]
@@ -105,7 +105,7 @@ def _analyze(
     track = tracker.track_file(job.recording, progress=progress)
     analysis = analyze_track(track, config, notes)
     page, numbers, figure = _paths(job)
-    save_page(page, analysis, track, job.recording)
-    plot_analysis(analysis, track, figure, name=job.recording.name)
-    write_json(numbers, analysis.to_json(job.recording.name))
+    save_page(page, analysis, track, job.recording, name=job.name)
+    plot_analysis(analysis, track, figure, name=job.name)
+    write_json(numbers, analysis.to_json(job.name))
     return analysis

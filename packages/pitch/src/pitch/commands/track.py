@@ -135,7 +135,7 @@ def _track(
     track = jobs.run_job(job, tracker, outputs=outputs, notes=notes, truth=truth, progress=progress)
     written = [*(output for output in outputs if output != "json"), "json"]
     return _Report(
-        name=job.recording.name,
+        name=job.name,
         summary=track.summary(),
         scores=None if truth is None else score(track.frequency, track.voiced, truth(track.times)),
         hop_seconds=track.hop_seconds,

@@ -37,7 +37,7 @@ FIRST_BLOCK_ORDER = (2, 3, 1, 0)
 # frame, from the block's middle towards it, then the other one away from it.
 FIRST_DISTANCES = torch.cat(
     [
-        start + FIRST_BLOCK / 4 + sign * (torch.arange(FIRST_BLOCK // 4) + 0.5)
+        start + FIRST_BLOCK / 4 + sign * (torch.arange(FIRST_BLOCK // 4, device="cpu") + 0.5)
         for start in (0, FIRST_BLOCK / 2)
         for sign in (-1, 1)
     ]
@@ -194,7 +194,7 @@ def trimmed(kernel: Tensor, positions: int) -> tuple[Tensor, int, int]:
 
 def rising_distances(positions: int) -> Tensor:
     """Distances of an even number of positions from their middle: 0.5, 1.5, …, `[positions / 2]`."""
-    return torch.arange(positions // 2) + 0.5
+    return torch.arange(positions // 2, device="cpu") + 0.5
 
 
 def in_order(x: Tensor) -> Tensor:

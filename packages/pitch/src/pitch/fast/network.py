@@ -42,7 +42,8 @@ class FastCrepe(nn.Module):
             (network.get_submodule(f"conv{number}"), network.get_submodule(f"conv{number}_BN"))
             for number in range(1, 7)
         ]
-        with torch.no_grad():
+        # The tables are made where the weights are, whatever the default device.
+        with torch.no_grad(), torch.device("cpu"):
             self.first = FirstLayer(*pairs[0])  # type: ignore[arg-type]  # by name they are what they are
             layers = zip(pairs[1:], LAYER_DISTANCES, strict=True)
             self.others = nn.Sequential(*(Layer(*pair, distances) for pair, distances in layers))  # type: ignore[arg-type]

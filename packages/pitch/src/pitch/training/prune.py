@@ -127,7 +127,7 @@ def taylor_scores(network: Crepe, frames: Tensor) -> list[Tensor]:
         with torch.enable_grad():
             x = batch[:, None, :, None].requires_grad_(True)
             for number in LAYERS:
-                x = network.layer(x, number)
+                x = network.nth_layer(x, number)
                 outputs.append(x)
             logits = network.classifier(x.permute(0, 2, 1, 3).flatten(1))
             loss = F.cross_entropy(logits, logits.detach().argmax(dim=1), reduction="sum")
@@ -145,7 +145,7 @@ def second_moments(network: Crepe, frames: Tensor) -> list[Tensor]:
     for batch in frames.split(BATCH):  # type: ignore[no-untyped-call]
         x = batch[:, None, :, None]
         for number in LAYERS:
-            x = network.layer(x, number)
+            x = network.nth_layer(x, number)
             columns = x.transpose(0, 1).flatten(1)  # [C, N * positions]
             sums[number - 1] += (columns @ columns.T).double().cpu()
             counts[number - 1] += columns.shape[1]
@@ -201,7 +201,7 @@ def reestimate_batch_norm(network: Crepe, frames: Tensor) -> None:
         for batch in frames.split(BATCH):  # type: ignore[no-untyped-call]
             x = batch[:, None, :, None]
             for before in range(1, number):
-                x = network.layer(x, before)
+                x = network.nth_layer(x, before)
             activation = F.relu(network.convolve(x, number)).double()
             total += activation.sum(dim=(0, 2, 3)).cpu()
             squares += activation.square().sum(dim=(0, 2, 3)).cpu()
