@@ -8,12 +8,14 @@
         private let converter: AVAudioConverter?
         private let output: AVAudioFormat
         private let channels: Int
+        private let name: String
         private var hasEnded = false
         private let blockLength: AVAudioFrameCount = 65536
 
         /// Recordings of one channel are doubled where the model has two.
         public init(_ url: URL, sampleRate: Int, channels: Int) throws {
             file = try AVAudioFile(forReading: url)
+            name = url.lastPathComponent
             self.channels = channels
             let input = file.processingFormat
             let found = Int(input.channelCount)
@@ -47,8 +49,13 @@
             if hasEnded {
                 return nil
             }
+            // What AVFoundation makes for a block would otherwise stay until the song is done.
+            return try autoreleasepool { try readBlock() }
+        }
+
+        private func readBlock() throws -> [[Float]]? {
             guard let buffer = AVAudioPCMBuffer(pcmFormat: output, frameCapacity: blockLength) else {
-                throw SeparationError("recording: found no memory for a block")
+                throw SeparationError("\(name): found no memory for a block")
             }
             if let converter = converter {
                 try convert(converter, into: buffer)
@@ -66,7 +73,7 @@
             }
             for channel in block {
                 for value in channel where !value.isFinite {
-                    throw SeparationError("recording: found a sample \(value), expected finite samples")
+                    throw SeparationError("\(name): found a sample \(value), expected finite samples")
                 }
             }
             return block
@@ -95,8 +102,9 @@
                     state.pointee = .endOfStream
                     return nil
                 }
-                state.pointee = .haveData
-                return input
+                // The length that a compressed file declares may be more than it holds.
+                state.pointee = input.frameLength > 0 ? .haveData : .endOfStream
+                return input.frameLength > 0 ? input : nil
             }
             if let error = reading.error {
                 throw error
@@ -105,7 +113,7 @@
                 if let error = failure {
                     throw error
                 }
-                throw SeparationError("recording: found samples that cannot be resampled")
+                throw SeparationError("\(name): found samples that cannot be resampled")
             }
         }
     }
@@ -116,6 +124,7 @@
         private let temporary: URL
         private let format: AVAudioFormat
         private var file: AVAudioFile?
+        private var hasName = false
 
         public init(_ url: URL, sampleRate: Int, channels: Int) throws {
             self.url = url
@@ -143,8 +152,8 @@
         }
 
         deinit {
-            if file != nil {
-                file = nil
+            file = nil
+            if !hasName {
                 try? FileManager.default.removeItem(at: temporary)
             }
         }
@@ -179,6 +188,7 @@
             } else {
                 try FileManager.default.moveItem(at: temporary, to: url)
             }
+            hasName = true
             return url
         }
     }

@@ -197,6 +197,10 @@ public func streamStems(
     if level.length == 0 {
         throw SeparationError("recording: found no samples, expected at least one")
     }
+    let share = overlap ?? settings.overlap
+    guard share >= 0, share < 1 else {
+        throw SeparationError("overlap: found \(share), expected a number from 0 to below 1")
+    }
     let mean = settings.normalize ? Float(level.mean) : 0
     // What demucs adds to the standard deviation.
     let deviation = settings.normalize ? Float(level.deviation + 1e-8) : 1
@@ -204,15 +208,25 @@ public func streamStems(
         guard let block = try nextBlock() else { return nil }
         return block.map { channel in channel.map { ($0 - mean) / deviation } }
     }
+    let rows = settings.stems.count * settings.channels
     var sum = OverlapAdd(
-        rows: settings.stems.count * settings.channels,
+        rows: rows,
         segment: settings.segment,
         length: level.length,
-        overlap: overlap ?? settings.overlap,
+        overlap: share,
         placement: placement)
     for index in 0..<sum.starts.count {
         let part = try window.read(sum.readStart(index), settings.segment)
         let stems = try run(part)
+        guard stems.count == rows, stems.allSatisfy({ $0.count == settings.segment }) else {
+            throw SeparationError(
+                "model: found \(stems.count) rows, expected \(rows) of \(settings.segment) samples")
+        }
+        // Half precision may overflow: such stems must not be written as if they were sound.
+        guard stems.allSatisfy({ row in row.allSatisfy { $0.isFinite } }) else {
+            throw SeparationError(
+                "model: found samples that are not finite, expected a model that does not overflow")
+        }
         let ready = sum.add(stems)
         try write(ready.map { row in row.map { $0 * deviation + mean } })
     }

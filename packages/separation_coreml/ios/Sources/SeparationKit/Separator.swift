@@ -3,6 +3,9 @@
     import Foundation
 
     /// A separator that Core ML runs: a whole model, or with the STFT here one of `--io core`.
+    ///
+    /// Loading and separating take their time and return when they are done: call them off the main thread, and
+    /// one separator from one thread at a time.
     public final class Separator {
         public let settings: ModelSettings
         private let model: MLModel
@@ -15,15 +18,28 @@
             configuration.computeUnits = computeUnits
             let isCompiled = url.pathExtension == "mlmodelc"
             let compiled = isCompiled ? url : try MLModel.compileModel(at: url)
-            temporary = isCompiled ? nil : compiled
-            model = try MLModel(contentsOf: compiled, configuration: configuration)
-            let entries = model.modelDescription.metadata[MLModelMetadataKey.creatorDefinedKey]
-            settings = try ModelSettings(metadata: entries as? [String: String] ?? [:])
-            if let stft = settings.stft {
-                fourier = try ShortTimeFourier(stft, layout: settings.layout)
-            } else {
-                fourier = nil
+            let model: MLModel
+            let settings: ModelSettings
+            let fourier: ShortTimeFourier?
+            do {
+                model = try MLModel(contentsOf: compiled, configuration: configuration)
+                let entries = model.modelDescription.metadata[MLModelMetadataKey.creatorDefinedKey]
+                settings = try ModelSettings(metadata: entries as? [String: String] ?? [:])
+                if let stft = settings.stft {
+                    fourier = try ShortTimeFourier(stft, layout: settings.layout)
+                } else {
+                    fourier = nil
+                }
+            } catch {
+                if !isCompiled {
+                    try? FileManager.default.removeItem(at: compiled)
+                }
+                throw error
             }
+            self.model = model
+            self.settings = settings
+            self.fourier = fourier
+            temporary = isCompiled ? nil : compiled
         }
 
         deinit {
@@ -78,15 +94,23 @@
 
         /// Separates a recording into one WAV file for each stem, at constant memory.
         ///
-        /// - Parameter progress: Called with the share that is done.
+        /// - Parameter progress: Called with the share that is done. What it throws, such as a
+        ///   `CancellationError`, ends the work; no file is left then.
         /// - Returns: The files, in the order of the stems.
         public func separate(
-            _ song: URL, into folder: URL, placement: Placement = .even, progress: (Double) -> Void = { _ in }
+            _ song: URL, into folder: URL, placement: Placement = .even,
+            progress: (Double) throws -> Void = { _ in }
         ) throws -> [URL] {
             var level = LevelMeter()
             let measured = try AudioReader(song, sampleRate: settings.sampleRate, channels: settings.channels)
             while let block = try measured.read() {
                 level.add(block)
+            }
+            // Sizes in a WAV file have 32 bits.
+            let bytes = level.length * settings.channels * MemoryLayout<Float>.size
+            if bytes > Int(UInt32.max) - 65536 {
+                throw SeparationError(
+                    "\(song.lastPathComponent): found \(level.length) samples, expected less than 4 GiB a stem")
             }
             let reader = try AudioReader(song, sampleRate: settings.sampleRate, channels: settings.channels)
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -110,7 +134,7 @@
                         try writer.write(Array(rows[from..<(from + settings.channels)]))
                     }
                     done += rows[0].count
-                    progress(Double(done) / Double(level.length))
+                    try progress(Double(done) / Double(level.length))
                 })
             return try writers.map { try $0.finish() }
         }

@@ -171,6 +171,30 @@ final class VectorTests: XCTestCase {
         }
     }
 
+    func testModelsThatOverflowOrGiveTooLittle() throws {
+        let settings = try ModelSettings(metadata: [
+            "stems": "a", "sample_rate": "44100", "channels": "1", "segment": "10", "overlap": "0.25",
+            "normalize": "false",
+        ])
+        var level = LevelMeter()
+        level.add([noise(1, 25)])
+        func sentence(_ overlap: Double?, _ run: @escaping ([[Float]]) -> [[Float]]) -> String {
+            var blocks = [[noise(1, 25)]]
+            var found = ""
+            XCTAssertThrowsError(
+                try streamStems(
+                    settings: settings, level: level, overlap: overlap,
+                    nextBlock: { blocks.isEmpty ? nil : blocks.removeLast() }, run: run, write: { _ in })
+            ) { error in
+                found = "\(error)"
+            }
+            return found
+        }
+        XCTAssertTrue(sentence(nil) { [$0[0].map { _ in Float.nan }] }.contains("not finite"))
+        XCTAssertTrue(sentence(nil) { [Array($0[0].dropLast())] }.contains("expected 1 of 10 samples"))
+        XCTAssertTrue(sentence(1.0) { $0 }.contains("overlap: found 1.0"))
+    }
+
     func testMetadataThatIsNotOfASeparator() {
         XCTAssertThrowsError(try ModelSettings(metadata: ["kind": "pitch"])) { error in
             XCTAssertTrue("\(error)".contains("no 'stems'"))
