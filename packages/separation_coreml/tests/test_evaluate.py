@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 import math
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 import audio_io
-from audio_io.errors import ConfigError
+from audio_io.errors import ConfigError, FileError
 from separation_coreml.cli import main
 from separation_coreml.engines import Engine
 from separation_coreml.evaluation import baselines
@@ -122,6 +123,36 @@ def test_a_model_that_gives_nan_has_no_score():
 
     with pytest.raises(ConfigError, match="half: model: found nan in the stem drums"):
         evaluate([Method("half", load)], [RenderedTrack(0.5, 0)], EvaluateConfig(rendered=1), title="")
+
+
+def test_a_run_takes_over_what_an_earlier_one_has_scored(tmp_path):
+    loads = []
+
+    def load(broken):
+        loads.append(broken)
+        run = functools.partial(torch.mul, other=math.nan if broken else 0.5)
+        return Engine("test", ("drums",), RATE, 2, 1000, 0.25, False, lambda part: run(part[None]))
+
+    def result(made_from, seeds, *, broken=False, resume=True):
+        methods = [Method("half", functools.partial(load, broken), made_from)]
+        tracks = [RenderedTrack(0.5, seed) for seed in seeds]
+        config = EvaluateConfig(rendered=1)
+        return evaluate(methods, tracks, config, title="", records=tmp_path, resume=resume).scores
+
+    (first,) = result("a", [0])
+    # The second song is of a broken model: only the first is not scored again.
+    with pytest.raises(ConfigError, match="found nan"):
+        result("a", [0, 1], broken=True)
+    both = result("a", [0, 1])
+    assert (both[0], both[1].track, loads) == (first, "song-0001", [False, True, False])
+    assert result("a", [0, 1], broken=True) == both
+    for changes in ({"made_from": "b"}, {"made_from": "a", "resume": False}):
+        with pytest.raises(ConfigError, match="found nan"):
+            result(**changes, seeds=[0, 1], broken=True)
+    for path in tmp_path.glob("*.json"):
+        path.write_text("{}]")
+    with pytest.raises(FileError, match="no scores"):
+        result("a", [0])
 
 
 def test_an_ideal_mask_beats_median_filters_and_those_the_mixture():

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 
 from audio_io.settings import add_arguments, from_arguments
-from separation_coreml.commands.parsers import Commands
+from separation_coreml.commands.parsers import Commands, made_from
 from separation_coreml.evaluation.config import EvaluateConfig
 
 DESCRIPTION = """\
@@ -16,7 +16,8 @@ with mixture.wav and a .wav for each stem, as MUSDB18-HQ has them (--data), or r
 output folder:
   evaluation.md, evaluation.json   SDR of each model and stem
   evaluation.csv                   of each song
-  evaluation.png                   the figure"""
+  evaluation.png                   the figure
+  records/                         what --resume continues from"""
 
 
 def add_command(commands: Commands) -> None:
@@ -50,6 +51,11 @@ def add_command(commands: Commands) -> None:
         help="weights of models given by name (default: official)",
     )
     parser.add_argument("--checkpoint", metavar="FILE", help="weights of --model to use instead")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="take over what an earlier run has scored with the same settings",
+    )
     add_arguments(parser, EvaluateConfig)
     parser.set_defaults(command=run)
 
@@ -73,11 +79,19 @@ def run(arguments: argparse.Namespace) -> int:
                 weights=arguments.weights,
                 checkpoint=None if index else arguments.checkpoint,
             ),
+            made_from(model, None if index else arguments.checkpoint, arguments.weights),
         )
         for index, model in enumerate([arguments.model, *arguments.against])
     ]
     title = f"songs of {Path(arguments.data).resolve().name}" if arguments.data else "rendered songs"
-    evaluation = evaluate(methods, tracks, config, title=title)
+    evaluation = evaluate(
+        methods,
+        tracks,
+        config,
+        title=title,
+        records=Path(arguments.output_dir) / "records",
+        resume=arguments.resume,
+    )
     written = write_report(evaluation, config, arguments.output_dir)
     for table in tables(evaluation)[:1]:
         print(table.text())

@@ -4,11 +4,10 @@ import argparse
 import functools
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from audio_io.settings import add_arguments, check, from_arguments, setting
-from separation_coreml.commands.parsers import Commands
+from separation_coreml.commands.parsers import Commands, made_from
 
 DESCRIPTION = """\
 Separate songs of any length and format into stems, at constant memory.
@@ -94,7 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
         stems=None if options.stems is None else [stem.strip() for stem in options.stems.split(",")],
         file_format=options.format,
         config=SeparateConfig(placement=options.placement, overlap=options.overlap),
-        made_from=_made_from(options),
+        made_from=made_from(
+            options.model,
+            options.checkpoint,
+            options.engine,
+            options.weights,
+            options.seed,
+            options.segment,
+        ),
         resume=arguments.resume,
         workers=options.workers,
     )
@@ -116,15 +122,3 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"separation-coreml: {failed} of {len(songs)} songs could not be separated", file=sys.stderr)
     return 2 if failed else 0
-
-
-def _made_from(options: _Options) -> str:
-    """The model as text: what names it, and for files when they were changed."""
-    texts: list[object] = [options.model, options.engine, options.weights, options.seed]
-    texts += [options.checkpoint, options.segment]
-    named = [options.model] if Path(options.model).suffix else []
-    for place in map(Path, [*named, *([] if options.checkpoint is None else [options.checkpoint])]):
-        files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.exists() else []
-        statuses = [path.stat() for path in files]
-        texts += [(status.st_size, status.st_mtime_ns) for status in statuses]
-    return repr(texts)

@@ -1,13 +1,16 @@
 """Models on songs with known stems: every model on every song, in one process or several."""
 
 import functools
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from audio_io.errors import ConfigError
+from audio_io.atomic import fingerprint, write_json
+from audio_io.errors import ConfigError, FileError
 from audio_io.progress import Progress
 from separation_coreml.engines import Engine
 from separation_coreml.evaluation import baselines
@@ -18,6 +21,7 @@ from separation_coreml.separate import separate
 from separation_coreml.workers import spread
 
 _WINDOW_SECONDS = 1.0
+_RECORD_VERSION = 1  # raised when the same settings give other scores
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,12 @@ class Method:
         name: What the reports call it.
         load: Gives the engine; for several workers, a `functools.partial` of a function of a module. None for
             a baseline, which goes by its name.
+        made_from: What its stems depend on, as text: only scores recorded for the same are taken over.
     """
 
     name: str
     load: Callable[[], Engine] | None = None
+    made_from: str = ""
 
 
 BASELINES = ("mixture / 4", "median filters", "ideal ratio mask")
@@ -72,7 +78,13 @@ class Evaluation:
 
 
 def evaluate(
-    methods: Sequence[Method], tracks: Sequence[Track], config: EvaluateConfig, *, title: str
+    methods: Sequence[Method],
+    tracks: Sequence[Track],
+    config: EvaluateConfig,
+    *,
+    title: str,
+    records: str | Path | None = None,
+    resume: bool = False,
 ) -> Evaluation:
     """Score methods on songs.
 
@@ -85,6 +97,8 @@ def evaluate(
         tracks: The songs.
         config: What to compute, and with how many processes.
         title: What the songs are.
+        records: Folder for the scores of each model on each song, written as they are known.
+        resume: Whether those that an earlier run has written there are taken over.
 
     Raises:
         UserError: If a model cannot be loaded or a song not be read.
@@ -95,17 +109,54 @@ def evaluate(
     if len(set(names)) != len(names):
         raise ConfigError("against", ", ".join(names), "models of different names")
     everything = [*methods, *(Method(name) for name in names[len(methods) :])]
-    jobs = [(place, track) for place in range(len(everything)) for track in tracks]
-    scores: list[list[Score]] = [[] for _ in jobs]
+    jobs = [
+        _Job(place, track, _record(records, method, track, config))
+        for place, method in enumerate(everything)
+        for track in tracks
+    ]
+    scores: list[list[Score] | None] = [_read(job.record) if resume else None for job in jobs]
+    waiting = [index for index, result in enumerate(scores) if result is None]
     with Progress("evaluate", len(jobs), "songs") as progress:
-        for index, result in _results(everything, jobs, config):
-            scores[index] = result
+        progress.advance(len(jobs) - len(waiting))
+        for index, result in _results(everything, [jobs[index] for index in waiting], config):
+            scores[waiting[index]] = result
             progress.advance(1)
-    ordered = [score for result in scores for score in result]
+    ordered = [score for result in scores for score in result or ()]
     return Evaluation(title, tuple(names), tuple(track.name for track in tracks), ordered)
 
 
-_Job = tuple[int, Track]  # the place of the method, and the song
+@dataclass(frozen=True)
+class _Job:
+    """The place of a method, a song, and where the scores are kept."""
+
+    place: int
+    track: Track
+    record: Path | None
+
+
+def _record(folder: str | Path | None, method: Method, track: Track, config: EvaluateConfig) -> Path | None:
+    if folder is None:
+        return None
+    mark = fingerprint([_RECORD_VERSION, method.name, method.made_from, track.made_from, config.bss_eval])
+    return Path(folder) / f"{mark}.json"
+
+
+def _write(record: Path, scores: Sequence[Score]) -> None:
+    # JSON knows neither NaN nor infinity.
+    texts = [{**asdict(score), "values": {k: str(v) for k, v in score.values.items()}} for score in scores]
+    write_json(record, texts)
+
+
+def _read(record: Path | None) -> list[Score] | None:
+    if record is None or not record.is_file():
+        return None
+    try:
+        texts = json.loads(record.read_text(encoding="utf-8"))
+        return [
+            Score(**{**each, "values": {k: float(v) for k, v in each["values"].items()}}) for each in texts
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FileError(record, "no scores", "what `evaluate` has written; delete it") from error
 
 
 class _Worker:
@@ -122,20 +173,22 @@ class _Worker:
 
     @classmethod
     def score(cls, job: _Job) -> list[Score]:
-        place, track = job
-        method = cls.methods[place]
-        if place != cls.place:
+        method = cls.methods[job.place]
+        if job.place != cls.place:
             cls.engine = None  # two large models at a time may be too many
             cls.engine = None if method.load is None else method.load()
-            cls.place = place
-        return _score(method.name, cls.engine, track, with_filters=cls.with_filters)
+            cls.place = job.place
+        scores = _score(method.name, cls.engine, job.track, with_filters=cls.with_filters)
+        if job.record is not None:
+            _write(job.record, scores)
+        return scores
 
 
 def _results(
     methods: Sequence[Method], jobs: Sequence[_Job], config: EvaluateConfig
 ) -> Iterator[tuple[int, list[Score]]]:
     start = functools.partial(_Worker.start, methods, with_filters=config.bss_eval)
-    if config.workers > 1:
+    if min(config.workers, len(jobs)) > 1:
         yield from spread(_Worker.score, jobs, workers=config.workers, start=start)
         return
     start()

@@ -43,6 +43,10 @@ class Track(Protocol):
     def name(self) -> str:
         """What the reports call it."""
 
+    @property
+    def made_from(self) -> str:
+        """What it depends on, as text."""
+
     def load(self) -> Loaded:
         """Read or render it."""
 
@@ -57,6 +61,12 @@ class FolderTrack:
     def name(self) -> str:
         """Name of the folder."""
         return self.folder.name
+
+    @property
+    def made_from(self) -> str:
+        """Its files, and when they were changed."""
+        files = [(path.name, path.stat()) for path in sorted(self.folder.glob("*.wav"))]
+        return repr([(name, status.st_size, status.st_mtime_ns) for name, status in files])
 
     def load(self) -> Loaded:
         """Read it.
@@ -91,6 +101,11 @@ class RenderedTrack:
     def name(self) -> str:
         """As `render-stems` calls it."""
         return f"song-{self.seed:04d}"
+
+    @property
+    def made_from(self) -> str:
+        """Length and seed."""
+        return repr((self.seconds, self.seed))
 
     def load(self) -> Loaded:
         """Render it."""
