@@ -134,6 +134,18 @@ def test_other_settings_and_changed_recordings_are_stale(songs, cache):
     assert cache.state(songs[1]) == "ok"  # the recording is gone, its stems are not
 
 
+def test_what_demucs_has_made_is_not_replaced_by_what_costs_nothing(songs, cache):
+    cache.fill(songs)
+    meta = {"settings": "others", "separator": "demucs htdemucs 955717e8 overlap 0.25", "source": None}
+    write_archive(cache.path(songs[1]), cache.read(songs[1]), meta)
+    made = cache.path(songs[1]).read_bytes()
+    for separator in ("stems", "none"):
+        with pytest.raises(CacheError, match=r"song 1\.npz: found stems of demucs htdemucs .* expected an"):
+            open_cache(cache.folder, separator).fill(songs)
+    assert cache.path(songs[1]).read_bytes() == made
+    assert cache.state(songs[0]) == "ok"
+
+
 def test_a_recording_replaced_under_its_size_and_time_is_found_by_a_thorough_look(songs, cache):
     track = songs[0]
     cache.fill(songs)

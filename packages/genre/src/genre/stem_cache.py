@@ -5,6 +5,7 @@ on. A track is worked on under a lock and its file appears complete or not at al
 loses the track it was at and nothing else; the next one takes over its lock.
 """
 
+import contextlib
 import glob
 import multiprocessing
 import os
@@ -13,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -216,7 +216,8 @@ class StemCache:
         Raises:
             ConfigError: If a setting cannot be used; it names the field.
             WeightsNotFoundError: If Demucs has work to do and its weights cannot be had.
-            CacheError: If no track can be used.
+            CacheError: If no track can be used, or stems that Demucs has made would be lost for others that
+                cost nothing.
             OSError: If the cache cannot be written; it carries the name of the file.
         """
         if jobs < 1:
@@ -229,6 +230,8 @@ class StemCache:
             states[state] += 1
             if state != "ok":
                 pending.append(track)
+            if state == "stale" and self.config.separator != "demucs":
+                _spare_demucs(self.path(track), self.config.separator)
         faults: dict[str, Fault] = {}
         made = 0
         with Progress("separate", len(pending), "tracks") as progress:
@@ -333,6 +336,15 @@ class StemCache:
         return archive
 
 
+def _spare_demucs(path: Path, separator: str) -> None:
+    """Refuse to replace the work of hours by that of seconds."""
+    with contextlib.suppress(ForeignArchiveError):
+        made_by = str(open_archive(path).meta.get("separator"))
+        if made_by.startswith("demucs"):
+            expected = f"another --separation-cache-dir for --separator {separator}, which would replace them"
+            raise CacheError(path, f"stems of {made_by}", expected)
+
+
 def _is_damaged(path: Path) -> bool:
     try:
         open_archive(path).verify()
@@ -350,7 +362,7 @@ def _remove_leftovers(path: Path) -> None:
 _pool_state: tuple[StemCache, Separator] | None = None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _pool(cache: StemCache, device: str, batch_size: int, jobs: int) -> Iterator[ProcessPoolExecutor]:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # A forked process cannot use CUDA, nor torch's threads.
