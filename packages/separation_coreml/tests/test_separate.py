@@ -300,7 +300,7 @@ def test_a_foreign_or_core_model_is_refused():
         "segment": "9",
         "overlap": "0.1",
     }
-    with pytest.raises(FileError, match="expected one from waveform to stems"):
+    with pytest.raises(FileError, match="a network between two STFTs, expected one from waveform to stems"):
         engines._converted("mil", "x.mlpackage", core, (1, 1), copy)
 
 

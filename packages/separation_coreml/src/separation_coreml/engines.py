@@ -219,6 +219,7 @@ def _converted(
     if counts != (1, 1) or metadata.get("io") == "core":
         # A core may well have one input and one output, which are spectrograms then.
         found = f"a network with {counts[0]} inputs and {counts[1]} outputs"
+        found = "a network between two STFTs" if metadata.get("io") == "core" else found
         raise FileError(path, found, "one from waveform to stems (converted without --io core)")
     missing = [key for key in _KEYS if key not in metadata]
     if missing:

@@ -4,6 +4,7 @@ import argparse
 import functools
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from audio_io.settings import add_arguments, check, from_arguments, setting
@@ -41,7 +42,7 @@ class _Options:
     seed: int = setting(0, "seed of random weights")
     checkpoint: str | None = setting(None, "file or folder of weights in place of the official ones")
     workers: int = setting(1, "processes that share the songs", minimum=1)
-    device: str = setting("cpu", "where PyTorch computes: auto, cpu, cuda, mps")
+    device: str = setting("cpu", "where PyTorch computes (not converted files): auto, cpu, cuda, mps")
 
     def __post_init__(self) -> None:
         check(self)
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     from separation_coreml.songs import Separated, plan, separate_songs
 
     songs = plan(arguments.files, arguments.output_dir)
+    is_converted = Path(options.model).suffix.lower() in {".onnx", ".mlpackage"}
     load = functools.partial(
         load_engine,
         options.model,
@@ -85,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=options.seed,
         checkpoint=options.checkpoint,
         segment_seconds=options.segment,
-        device=str(pick_device(options.device)),
+        device="cpu" if is_converted and options.device == "auto" else str(pick_device(options.device)),
     )
     outcomes = separate_songs(
         songs,
