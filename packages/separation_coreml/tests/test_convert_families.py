@@ -9,9 +9,10 @@ import torch
 from torchaudio.models import HDemucs
 
 from separation_coreml import registry
-from separation_coreml.convert_model import Io, convert_model
+from separation_coreml.convert_model import Io, convert_model, prepare
 from separation_coreml.families import bs_roformer, torchaudio_hdemucs
 from separation_coreml.mil import load_program
+from separation_coreml.onnx_export import export_onnx
 from separation_coreml.verify import noise, separator_inputs, separator_reference, verify
 
 TINY = {"channels": 4, "t_layers": 1, "t_heads": 2, "dconv_mode": 0}
@@ -56,20 +57,31 @@ def cases():
 
 
 @pytest.fixture
-def converted(monkeypatch, tmp_path):
-    """Converts a model, narrow, and gives its program and the model."""
+def narrow(monkeypatch):
+    """Makes a model of the registry narrow and gives its segment in s."""
     # Widths that are no option of a model.
     monkeypatch.setattr(
         torchaudio_hdemucs, "hdemucs_high", functools.partial(HDemucs, nfft=4096, depth=6, channels=8)
     )
     monkeypatch.setattr(bs_roformer, "_WIDTHS", ((2, 4), (24, 2), (128, 7), (73, 1)))
 
-    def convert(name, io: Io = "waveform", **others):
+    def change(name, **others):
         changes, seconds = NARROW.get(name, ({}, 0.5))
         spec = registry.get_spec(name)
         options = {**spec.options, **changes, **others}
-        narrow = dataclasses.replace(spec, options=options, stems=STEMS.get(name, spec.stems))
-        monkeypatch.setitem(registry.MODELS, name, narrow)
+        changed = dataclasses.replace(spec, options=options, stems=STEMS.get(name, spec.stems))
+        monkeypatch.setitem(registry.MODELS, name, changed)
+        return seconds
+
+    return change
+
+
+@pytest.fixture
+def converted(narrow, tmp_path):
+    """Converts a model, narrow, and gives its program and the model."""
+
+    def convert(name, io: Io = "waveform", **others):
+        seconds = narrow(name, **others)
         path = tmp_path / "model.mlpackage"
         convert_model(name, path, io=io, weights="random", segment_seconds=seconds)
         return load_program(path), registry.build(name, weights="random", segment_seconds=seconds)
@@ -88,6 +100,24 @@ def test_a_family_is_the_same_model_after_conversion(name, converted):
     # What a whole network computes, and not a silence that any other would share.
     stems = program.run(**noise(program, 1))["stems"]
     assert stems.std(dim=(0, 2, 3)).min() > 1e-3
+    gc.collect()
+
+
+@pytest.mark.parametrize("name", list(cases()))
+def test_a_family_is_the_same_model_as_an_onnx_file(name, narrow, tmp_path):
+    pytest.importorskip("onnxruntime", reason="extra onnx")
+    source = prepare(name, weights="random", segment_seconds=narrow(name))
+    report = export_onnx(
+        source.module,
+        source.inputs,
+        tmp_path / "model.onnx",
+        input_names=source.input_names,
+        output_names=source.output_names,
+        stems=registry.get_spec(name).stems,
+    )
+    (stems,) = report.parity.outputs
+    assert set(stems.stems) == set(registry.get_spec(name).stems)
+    assert min(stems.stems.values()) >= 110
     gc.collect()
 
 

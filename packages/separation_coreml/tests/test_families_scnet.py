@@ -210,4 +210,4 @@ def test_onnx_runtime_computes_the_same(separator, waveform, tmp_path):
     report = export_onnx(
         separator, (waveform[:1],), tmp_path / "a.onnx", input_names=["waveform"], output_names=["stems"]
     )
-    assert report.sdr_db > 110
+    assert report.parity.sdr > 110

@@ -107,10 +107,31 @@ def test_a_model_is_measured_in_its_own_process_and_only_once(tmp_path, capsys, 
     assert values["deviation"] > 1e-3
     assert [file.name for file in (tmp_path / "rows").iterdir()] == [kept.name]
 
+    # What is missing is measured, and what is there is not.
+    assert main([*command, "--onnx"]) == 0
+    capsys.readouterr()
+    further = json.loads(kept.read_text(encoding="utf-8"))["row"]
+    assert further["measured"]["fp32"] == values["measured"]["fp32"]
+    assert further["operations"] == values["operations"] > 0
+    assert further["measured"]["onnx"]["sdr"] > 110
+    assert further["cpu_seconds"] > values["cpu_seconds"]
+    assert "| SDR onnx |" in (tmp_path / f"{NAME}.md").read_text(encoding="utf-8")
+
     monkeypatch.setattr(report.subprocess, "run", None)
     assert main(command) == 0
+    assert "SDR onnx" not in (tmp_path / f"{NAME}.md").read_text(encoding="utf-8")
     with pytest.raises(TypeError):
         main([*command, "--seed", "1"])
+
+
+def test_what_fails_later_takes_nothing_away(tmp_path, monkeypatch):
+    task = Task("umxhq", ("fp32",), 0.2, "random", 0)
+    monkeypatch.setattr(report, "_measure", lambda task, file: row("umxhq", fp32=120.0))
+    make_rows([task], tmp_path)
+    monkeypatch.setattr(report, "_measure", lambda task, file: row("umxhq", note="ended by SIGKILL"))
+    (failed,) = make_rows([dataclasses.replace(task, kinds=("fp32", "int8"))], tmp_path)
+    assert failed.below == ("ended by SIGKILL",)
+    assert make_rows([task], tmp_path)[0].measured["fp32"].sdr == 120.0
 
 
 def test_a_model_that_fails_keeps_its_row_and_costs_the_others_nothing(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from audio_io.errors import ConfigError
 from separation_coreml import verify as verification
 from separation_coreml.cli import main
 from separation_coreml.mil import load_program
+from separation_coreml.runtimes import CoreMLProgram
 from separation_coreml.verify import compare_operations, noise, sdr, verify
 
 ct = pytest.importorskip("coremltools")
@@ -174,7 +175,7 @@ def test_the_command_refuses_what_it_cannot_use(paths, tmp_path, capsys):
 @pytest.mark.skipif(sys.platform != "darwin", reason="Core ML runs on macOS only")
 def test_core_ml_itself_agrees(paths, capsys):
     program = load_program(paths["good"])
-    core_ml = verification.CoreMLProgram(program)
+    core_ml = CoreMLProgram(program)
     assert verify(core_ml, program, noise(program), threshold=90).passed
     assert main(["verify", str(paths["good"]), "--threshold", "90"]) == 0
     assert "noise, Core ML: SDR" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """A model as an ONNX file with real tensors only, checked with ONNX Runtime."""
 
-import importlib.util
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from audio_io.atomic import atomic_path
-from audio_io.errors import ConfigError, UserError
+from audio_io.errors import ConfigError
 from separation_coreml.realize.capture import Realized
+from separation_coreml.runtimes import OnnxProgram, require_onnx
+from separation_coreml.verify import ParityReport, verify
 
 # The newest that ONNX Runtime Mobile and the TorchScript exporter share.
 OPSET = 17
-
-
-class MissingOnnxError(UserError):
-    """The optional dependencies for ONNX files are not installed."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class OnnxReport:
         size_mb: Its size in MB (10^6 bytes).
         opset: Version of the ONNX operator set.
         operations: Nodes of the graph, constants not counted.
-        max_difference: Largest difference between ONNX Runtime's outputs and the module's.
-        sdr_db: Energy of the module's outputs over that of the difference, in dB.
+        seconds: Duration of capture, export and writing.
+        parity: ONNX Runtime's outputs against the module's.
         complex_operations: How often each complex operation was replaced by real ones.
     """
 
@@ -39,24 +37,9 @@ class OnnxReport:
     size_mb: float
     opset: int
     operations: int
-    max_difference: float
-    sdr_db: float
+    seconds: float
+    parity: ParityReport
     complex_operations: Mapping[str, int]
-
-
-def require_onnx(purpose: str) -> None:
-    """Refuse to go on without the extra `onnx`.
-
-    Raises:
-        MissingOnnxError: If one of its modules is not installed.
-    """
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise MissingOnnxError(
-            f"{purpose}: {' and '.join(missing)} {verb} not installed; "
-            "run: pip install 'separation-coreml[onnx]'"
-        )
 
 
 def export_onnx(
@@ -67,6 +50,7 @@ def export_onnx(
     input_names: Sequence[str],
     output_names: Sequence[str],
     metadata: Mapping[str, str] | None = None,
+    stems: Sequence[str] = (),
 ) -> OnnxReport:
     """Write a module as an ONNX file for inputs of fixed shapes, and run it once.
 
@@ -80,6 +64,7 @@ def export_onnx(
         input_names: A name for each input.
         output_names: A name for each output.
         metadata: Written into the file.
+        stems: See `verify`.
 
     Raises:
         MissingOnnxError: If the extra is not installed.
@@ -92,42 +77,32 @@ def export_onnx(
         raise ConfigError("output", str(path), "a name that ends in .onnx")
     import onnx
 
+    started = time.monotonic()
     inputs = tuple(example_inputs)
     realized = Realized(module, inputs, short_sums=True)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), atomic_path(path) as temporary:
         warnings.simplefilter("ignore")
-        expected = module(*(tensor.clone() for tensor in inputs))
-        with atomic_path(path) as temporary:
-            torch.onnx.export(
-                realized,
-                tuple(tensor.clone() for tensor in inputs),
-                str(temporary),
-                input_names=list(input_names),
-                output_names=list(output_names),
-                opset_version=OPSET,
-                dynamo=False,
-            )
-            graph = onnx.load(str(temporary))
-            onnx.helper.set_model_props(graph, dict(metadata or {}))
-            onnx.save(graph, str(temporary))
-            found = _run(temporary, input_names, inputs)
-    expected = (expected,) if isinstance(expected, Tensor) else tuple(expected)
-    noise = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(expected, found, strict=True))
-    energy = sum(float(a.double().square().sum()) for a in expected)
+        torch.onnx.export(
+            realized,
+            tuple(tensor.clone() for tensor in inputs),
+            str(temporary),
+            input_names=list(input_names),
+            output_names=list(output_names),
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        graph = onnx.load(str(temporary))
+        onnx.helper.set_model_props(graph, dict(metadata or {}))
+        onnx.save(graph, str(temporary))
+        seconds = time.monotonic() - started
+        given = dict(zip(input_names, inputs, strict=True))
+        parity = verify(OnnxProgram(temporary), lambda *_: realized.expected, given, stems=stems)
     return OnnxReport(
         path=path,
         size_mb=path.stat().st_size / 1e6,
         opset=OPSET,
         operations=sum(node.op_type != "Constant" for node in graph.graph.node),
-        max_difference=max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True)),
-        sdr_db=float(10 * torch.log10(torch.tensor(energy / noise))) if noise else float("inf"),
+        seconds=seconds,
+        parity=parity,
         complex_operations=realized.complex_operations,
     )
-
-
-def _run(path: Path, names: Sequence[str], inputs: Sequence[Tensor]) -> list[Tensor]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    given = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-    return [torch.from_numpy(output) for output in session.run(None, given)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from separation_coreml.checkpoints import CheckpointError
-from separation_coreml.onnx_export import require_onnx
+from separation_coreml.runtimes import require_onnx
 
 _WEIGHTED = {"Conv": 4, "ConvTranspose": 4, "MatMul": 2}  # and the axes of their weights
 _PLAIN = frozenset({"Relu", "Add", "Mul", "Transpose"})

@@ -18,9 +18,10 @@ from audio_io.settings import check, setting
 from separation_coreml.registry import MODELS, Weights, get_spec
 
 KINDS = ("fp32", "fp16", "int8")
+ONNX = "onnx"
 # SDR in dB that a program has to reach against PyTorch. Where fp16 misses it, mixed precision is measured and
 # stands for it.
-BARS = {"fp32": 110.0, "fp16": 50.0, "mixed": 50.0, "int8": 35.0}
+BARS = {"fp32": 110.0, "fp16": 50.0, "mixed": 50.0, "int8": 35.0, ONNX: 110.0}
 # In MB, of the package with 8-bit weights.
 SIZE_BARS = {"htdemucs": 50.0}
 QUICK_SEGMENT = 1.0  # s
@@ -37,6 +38,7 @@ class ReportConfig:
     Attributes:
         quick: One model of each family, at a segment of 1 s, in fp32 only (htdemucs also with 8-bit weights).
             Otherwise every model, at its own segment, in fp32, fp16 and with 8-bit weights.
+        onnx: The ONNX file of each model besides, run by ONNX Runtime. Needs the extra `onnx`.
         models: Names with commas between, instead of that choice of models.
         segment: Length in s, instead of that choice.
         weights: `random` needs nothing but this package.
@@ -44,6 +46,7 @@ class ReportConfig:
     """
 
     quick: bool = setting(False, "one model a family, 1 s, fp32 only (htdemucs: int8 too)")
+    onnx: bool = setting(False, "ONNX files too, run by ONNX Runtime (extra onnx)")
     models: str | None = setting(None, "names with commas between, all if none; see `models`")
     segment: float | None = setting(
         None, "length that the models work on at once, their own if none", unit="s", minimum=0.01
@@ -72,13 +75,17 @@ class ReportConfig:
         return tuple(
             Task(
                 get_spec(name).name,
-                ("fp32",) if self.quick and name != "htdemucs" else ("fp32", "int8") if self.quick else KINDS,
+                self._kinds(name),
                 segment,
                 self.weights,
                 self.seed,
             )
             for name in names
         )
+
+    def _kinds(self, name: str) -> tuple[str, ...]:
+        kinds = KINDS if not self.quick else ("fp32", "int8") if name in SIZE_BARS else ("fp32",)
+        return (*kinds, ONNX) if self.onnx else kinds
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Task:
 
     Attributes:
         model: Its name.
-        kinds: Of conversions, from `KINDS`.
+        kinds: Of conversions, from `KINDS`, and `ONNX`.
         segment: In s; None for the model's own.
         weights: See `registry.build`.
         seed: See `registry.build`.
@@ -114,7 +121,7 @@ class Measurement:
         sdr: Of the program's output against PyTorch's in dB, clipped to ±300.
         max_abs: Greatest absolute difference.
         stems: SDR of each stem in dB.
-        size_mb: Of the package in MB.
+        size_mb: Of the package or the file in MB.
         seconds: Duration of the conversion.
     """
 
@@ -194,9 +201,9 @@ def clip(decibels: float) -> float:
 def make_rows(tasks: Sequence[Task], folder: str | Path) -> tuple[Row, ...]:
     """Measure models one after the other, each in a process of its own.
 
-    A row that is in the folder already, of the same task, is not measured again unless it failed: a report
-    that was interrupted goes on where it was. What a process held is given back when it ends, and a model
-    that fails costs the others nothing: its row says why.
+    A row that is in the folder already is not measured again unless it failed, nor is what it holds of one
+    with other kinds: a report that was interrupted goes on where it was. What a process held is given back
+    when it ends, and a model that fails costs the others nothing: its row says why.
 
     Args:
         tasks: What to measure.
@@ -211,11 +218,24 @@ def make_rows(tasks: Sequence[Task], folder: str | Path) -> tuple[Row, ...]:
     with Progress("report", len(tasks), "models") as progress:
         for task in tasks:
             file = Path(folder) / f"{task.model}.json"
-            row = _kept(file, task)
-            if row is None:
-                row = _measure(task, file)
-                write_json(file, {"task": dataclasses.asdict(task), "row": dataclasses.asdict(row)})
-            rows.append(row)
+            kept = _kept(file, task)
+            held = kept.measured if kept is not None else {}
+            missing = tuple(kind for kind in task.kinds if kind not in held)
+            row = _measure(dataclasses.replace(task, kinds=missing), file) if missing else kept
+            assert row is not None
+            if kept is not None and missing and row.measured:
+                row = _joined(kept, row)
+            # A failure takes nothing away from what is there.
+            if missing and (kept is None or row.measured):
+                kinds = (*held, *missing)
+                write_json(
+                    file,
+                    {
+                        "task": dataclasses.asdict(dataclasses.replace(task, kinds=kinds)),
+                        "row": dataclasses.asdict(row),
+                    },
+                )
+            rows.append(_part(row, task.kinds))
             progress.advance(1)
     return tuple(rows)
 
@@ -224,10 +244,27 @@ def _kept(file: Path, task: Task) -> Row | None:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         row = Row.from_json(values["row"])
-        same = Task.from_json(json.dumps(values["task"])) == task
+        other = Task.from_json(json.dumps(values["task"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return row if same and row.measured else None
+    return row if row.measured and dataclasses.replace(other, kinds=task.kinds) == task else None
+
+
+def _joined(row: Row, further: Row) -> Row:
+    """A row with what was measured of the same model later."""
+    return dataclasses.replace(
+        row,
+        measured={**row.measured, **further.measured},
+        cpu_seconds=row.cpu_seconds + further.cpu_seconds,
+    )
+
+
+def _part(row: Row, kinds: Sequence[str]) -> Row:
+    """A row with what was asked for only; mixed precision stands for fp16."""
+    asked = {*kinds, *(("mixed",) if "fp16" in kinds else ())}
+    return dataclasses.replace(
+        row, measured={kind: entry for kind, entry in row.measured.items() if kind in asked}
+    )
 
 
 def _measure(task: Task, file: Path) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 
 from audio_io.atomic import write_json, write_text
 from audio_io.figures import PALETTE, new_figure
-from separation_coreml.report import BARS, CLIP, SIZE_BARS, ReportConfig, Row
+from separation_coreml.report import BARS, CLIP, ONNX, SIZE_BARS, ReportConfig, Row
 
 STEM = "separation_coreml_report"
 TITLE = "Every family as a Core ML program"
@@ -34,7 +34,9 @@ real ones; *operations* are those of the fp32 program, constants not counted. *C
 *memory* are the duration of the fp32 conversion and the most that it held, on a machine that may have had \
 other work; *processor* is the processor time of the whole row, with all conversions and comparisons. Bars: \
 fp32 {fp32:g} dB, fp16 {fp16:g} dB (where it misses that, mixed precision is measured too and has to reach \
-{mixed:g} dB), int8 {int8:g} dB{sizes}."""
+{mixed:g} dB), int8 {int8:g} dB{sizes}.{onnx}"""
+ONNX_EXPLANATION = """\
+ *onnx* is the same model as an ONNX file, run by ONNX Runtime on the CPU; its bar is {onnx:g} dB."""
 
 
 @dataclass(frozen=True)
@@ -256,10 +258,11 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
 
 
 def _explanation(config: ReportConfig) -> str:
+    onnx = ONNX_EXPLANATION.format(**BARS) if config.onnx else ""
     sizes = "".join(
         f", {model} with 8-bit weights less than {most:g} MB" for model, most in SIZE_BARS.items()
     )
-    return EXPLANATION.format(weights=config.weights, sizes=sizes, **BARS)
+    return EXPLANATION.format(weights=config.weights, sizes=sizes, **{**BARS, ONNX: onnx})
 
 
 def _cost(rows: Sequence[Row]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,8 +17,9 @@ from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import convert
 from separation_coreml.convert_model import Source, prepare
 from separation_coreml.mil import load_program
-from separation_coreml.report import BARS, CLIP, Measurement, Row, Task, clip
-from separation_coreml.verify import sdr, verify
+from separation_coreml.onnx_export import export_onnx
+from separation_coreml.report import BARS, CLIP, ONNX, Measurement, Row, Task, clip
+from separation_coreml.verify import ParityReport, sdr, verify
 
 CONFIGS = {
     "fp32": ConvertConfig(),
@@ -52,9 +54,13 @@ def measure(task: Task, scratch: Path) -> Row:
         raise DegenerateOutputError(
             f"output: found a standard deviation of {deviation:.1e}, expected at least {LEAST_DEVIATION:g}"
         )
-    measured, note, first = {}, "", None
+    measured: dict[str, Measurement] = {}
+    note, first = "", None
     kinds = list(task.kinds)
     for kind in kinds:
+        if kind == ONNX:
+            measured[kind] = _measure_onnx(source, scratch / "model.onnx", spec.stems)
+            continue
         path = scratch / f"{kind}.mlpackage"
         converted = convert(
             source.module,
@@ -68,33 +74,49 @@ def measure(task: Task, scratch: Path) -> Row:
         first = first or converted
         inputs = dict(zip(source.input_names, source.inputs, strict=True))
         parity = verify(load_program(path), lambda *_: reference, inputs, stems=spec.stems)
-        measured[kind] = Measurement(
-            sdr=clip(parity.sdr),
-            # In this order, NaN becomes the limit.
-            max_abs=min(10.0**CLIP, parity.max_abs),
-            stems={stem: clip(value) for stem, value in parity.outputs[0].stems.items()},
-            size_mb=converted.size_mb,
-            seconds=converted.seconds,
-        )
+        measured[kind] = _measurement(parity, converted.size_mb, converted.seconds)
         if kind == "fp16" and not parity.sdr >= BARS["fp16"]:
             kinds.append("mixed")
         if kind == "fp32" and parity.sdr < BARS["fp32"]:
             note = diagnose(path, source, reference)
-    assert first is not None
     return Row(
         model=task.model,
         family=spec.family,
         parameters=spec.parameters,
         segment_seconds=int(source.metadata["segment"]) / spec.sample_rate,
         weights=task.weights,
-        complex_removed=dict(first.complex_operations),
-        operations=first.operations,
-        conversion_seconds=first.seconds,
-        peak_memory_mb=first.peak_memory_mb,
+        complex_removed=dict(first.complex_operations) if first else {},
+        operations=first.operations if first else 0,
+        conversion_seconds=first.seconds if first else 0.0,
+        peak_memory_mb=first.peak_memory_mb if first else 0.0,
         cpu_seconds=time.process_time(),
         deviation=deviation,
         measured=measured,
         note=note,
+    )
+
+
+def _measure_onnx(source: Source, path: Path, stems: Sequence[str]) -> Measurement:
+    report = export_onnx(
+        source.module,
+        source.inputs,
+        path,
+        input_names=source.input_names,
+        output_names=source.output_names,
+        metadata=source.metadata,
+        stems=stems,
+    )
+    return _measurement(report.parity, report.size_mb, report.seconds)
+
+
+def _measurement(parity: ParityReport, size_mb: float, seconds: float) -> Measurement:
+    return Measurement(
+        sdr=clip(parity.sdr),
+        # In this order, NaN becomes the limit.
+        max_abs=min(10.0**CLIP, parity.max_abs),
+        stems={stem: clip(value) for stem, value in parity.outputs[0].stems.items()},
+        size_mb=size_mb,
+        seconds=seconds,
     )
 
 

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from audio_io.errors import ConfigError
 from audio_io.progress import Progress
-from separation_coreml.core_ml_tools import coremltools
 from separation_coreml.mil import Feature, Program
 
 if TYPE_CHECKING:
@@ -29,8 +28,20 @@ Reference = Callable[..., Any]
 class Runnable(Protocol):
     """What can be compared: a `Program`, or another that takes and gives the same."""
 
-    inputs: tuple[Feature, ...]
-    outputs: tuple[Feature, ...]
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Texts of the file."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Feature, ...]:
+        """What it takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Feature, ...]:
+        """What it gives."""
+        ...
 
     def run(self, **tensors: Tensor) -> dict[str, Tensor]:
         """Compute the outputs by name."""
@@ -315,7 +326,7 @@ def _max_abs(wanted: Tensor, found: Tensor) -> float:
     return float((wanted.to(torch.float64) - found.to(torch.float64)).abs().max())
 
 
-def noise(program: Program, seed: int = 0, shape: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+def noise(program: Runnable, seed: int = 0, shape: tuple[int, ...] | None = None) -> dict[str, Tensor]:
     """White noise of standard deviation 0.1, about the level of music, and zeros for integers.
 
     Args:
@@ -332,7 +343,7 @@ def noise(program: Program, seed: int = 0, shape: tuple[int, ...] | None = None)
     }
 
 
-def takes_waveform(program: Program) -> bool:
+def takes_waveform(program: Runnable) -> bool:
     """Whether the program is a whole model.
 
     The metadata say it (`io`); without them it is one if it has one input, `[B, channels, T]`, with one or
@@ -361,12 +372,12 @@ def excerpt(path: str | Path, sample_rate: int, channels: int, length: int) -> T
     return torch.nn.functional.pad(part, (0, length - part.shape[-1]))[None]
 
 
-def separator_reference(program: Program, separator: "Separator") -> Reference:
+def separator_reference(program: Runnable, separator: "Separator") -> Reference:
     """What the program should compute, of a model in PyTorch: all of it, or its core."""
     return separator if takes_waveform(program) else separator.core
 
 
-def separator_inputs(program: Program, separator: "Separator", waveform: Tensor) -> dict[str, Tensor]:
+def separator_inputs(program: Runnable, separator: "Separator", waveform: Tensor) -> dict[str, Tensor]:
     """The program's inputs for a waveform: itself, or what the model's analysis makes of it.
 
     Shape:
@@ -380,20 +391,3 @@ def separator_inputs(program: Program, separator: "Separator", waveform: Tensor)
     if len(tensors) != len(names):
         raise ConfigError("model", f"{len(tensors)} inputs of its core", f"{len(names)}: {', '.join(names)}")
     return dict(zip(names, tensors, strict=True))
-
-
-class CoreMLProgram:
-    """A package that Core ML itself runs, with the face of a `Program`; macOS only.
-
-    Args:
-        program: The same package, loaded.
-    """
-
-    def __init__(self, program: Program) -> None:
-        self.inputs, self.outputs = program.inputs, program.outputs
-        self._model = coremltools().models.MLModel(str(program.path))
-
-    def run(self, **tensors: Tensor) -> dict[str, Tensor]:
-        """Compute the outputs."""
-        outputs = self._model.predict({name: tensor.numpy() for name, tensor in tensors.items()})
-        return {feature.name: torch.as_tensor(outputs[feature.name]) for feature in self.outputs}

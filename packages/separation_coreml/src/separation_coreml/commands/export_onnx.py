@@ -3,10 +3,11 @@
 import argparse
 
 from separation_coreml.commands.parsers import Commands, add_model_arguments, model_arguments
+from separation_coreml.commands.verify import lines, stems_of
 
 DESCRIPTION = """\
 Write a model as an ONNX file (opset 17, real tensors only) for ONNX Runtime, and compare what ONNX Runtime
-computes with the model. Needs the extra `onnx`."""
+computes with the model. Needs the extra `onnx`. The exit code is 1 if an output is below 110 dB."""
 
 
 def add_command(commands: Commands) -> None:
@@ -25,7 +26,8 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`separation-coreml export-onnx`."""
     from separation_coreml.convert_model import prepare
-    from separation_coreml.onnx_export import export_onnx, require_onnx
+    from separation_coreml.onnx_export import export_onnx
+    from separation_coreml.runtimes import require_onnx
 
     require_onnx("export-onnx")
     source = prepare(arguments.model, **model_arguments(arguments))
@@ -36,9 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         input_names=source.input_names,
         output_names=source.output_names,
         metadata=source.metadata,
+        stems=stems_of(source.metadata),
     )
-    print(
-        f"{report.path}: {report.size_mb:.1f} MB, opset {report.opset}, {report.operations} operations; "
-        f"ONNX Runtime differs from the model by {report.max_difference:.1e} at most ({report.sdr_db:.1f} dB)"
-    )
-    return 0
+    print(f"{report.path}: {report.size_mb:.1f} MB, opset {report.opset}, {report.operations} operations")
+    print("\n".join(lines("ONNX Runtime", report.parity)))
+    return 0 if report.parity.passed else 1

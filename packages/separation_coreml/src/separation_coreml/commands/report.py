@@ -8,7 +8,8 @@ from separation_coreml.report import ReportConfig
 
 DESCRIPTION = """\
 Convert every model at fp32, fp16 and with 8-bit weights, run each program without Core ML, and compare it
-with PyTorch: one table with parameters, operations, cost of the conversion, sizes and parity.
+with PyTorch: one table with parameters, operations, cost of the conversion, sizes and parity. With --onnx the
+ONNX file of each model too, run by ONNX Runtime.
 
 Each model is measured in a process of its own; a report that was interrupted goes on where it was, from
 DIR/rows (delete that folder to measure again). Writes Markdown, JSON, one page of HTML and a figure. The exit
@@ -40,7 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from separation_coreml.report import make_rows
     from separation_coreml.report_html import decibels, write_report
+    from separation_coreml.runtimes import require_onnx
 
+    if config.onnx:
+        require_onnx("report")
     rows = make_rows(tasks, Path(arguments.output_dir) / "rows")
     files = write_report(rows, config, arguments.output_dir)
     width = max(len(row.model) for row in rows)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from audio_io.errors import ConfigError
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
     from separation_coreml.families.base import Separator
     from separation_coreml.mil import Program
-    from separation_coreml.verify import ParityReport, Reference
+    from separation_coreml.runtimes import OnnxProgram
+    from separation_coreml.verify import ParityReport, Reference, Runnable
 
 DESCRIPTION = """\
-Run a .mlpackage, without Core ML, and compare its outputs with those of a reference:
-the PyTorch model it was converted from (--model), another package of the same model
-(--against), or else the same program computed in float64 without any rounding.
+Run a .mlpackage, without Core ML, or an .onnx file, by ONNX Runtime, and compare its outputs with
+those of a reference: the PyTorch model it was converted from (--model), another file of the same
+model (--against), or else, for a package, the same program computed in float64 without any rounding.
 
 On a Mac, Core ML itself runs too and is held against the same reference.
 The exit code is 1 if an output is below the threshold."""
+
+_NOT_A_PACKAGE = (
+    "model",
+    "no reference whose operations are known",
+    "--model or --against, without --bisect, for an ONNX file",
+)
 
 
 def add_command(commands: Commands) -> None:
@@ -34,9 +41,9 @@ def add_command(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    verify.add_argument("package", metavar="MODEL.mlpackage", help="the package to check")
+    verify.add_argument("package", metavar="MODEL", help="the .mlpackage or .onnx file to check")
     reference = verify.add_mutually_exclusive_group()
-    reference.add_argument("--against", metavar="OTHER.mlpackage", help="package to compare with")
+    reference.add_argument("--against", metavar="OTHER", help="package or ONNX file to compare with")
     reference.add_argument("--model", metavar="NAME", help="model to compare with; see `models`")
     verify.add_argument(
         "--weights", choices=("official", "random"), default="official", help="of --model (default: official)"
@@ -61,21 +68,26 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from audio_io.progress import Progress
-    from separation_coreml.mil import load_program
-    from separation_coreml.verify import CoreMLProgram, verify
+    from separation_coreml.mil import Program, load_program
+    from separation_coreml.runtimes import CoreMLProgram
+    from separation_coreml.verify import verify
 
     if not arguments.threshold > -1000:
         raise ConfigError("threshold", arguments.threshold, "a number of dB")
     if arguments.model is None and (arguments.checkpoint or arguments.weights == "random"):
         raise ConfigError("weights", "no --model", "the model that the weights are of (--model)")
-    program = load_program(arguments.package)
+    program = _load(arguments.package)
     separator, network = _separator(arguments, program), _pitch_network(arguments)
     exact = None
     if arguments.against is None and ((separator or network) is None or arguments.bisect):
+        if not isinstance(program, Program):
+            raise ConfigError(*_NOT_A_PACKAGE)
         exact = load_program(arguments.package, dtype=torch.float64)
-    other = load_program(arguments.against) if arguments.against else exact
+    other = _load(arguments.against) if arguments.against else exact
+    if arguments.bisect and not (isinstance(program, Program) and isinstance(other, Program)):
+        raise ConfigError(*_NOT_A_PACKAGE)
     reference = network or _reference(program, separator, other)
-    stems = separator.stems if separator is not None else _stems(program)
+    stems = separator.stems if separator is not None else stems_of(program.metadata)
     reports: dict[str, ParityReport] = {}
     compared = dict(_inputs(arguments, program, separator))
     steps = (3 if arguments.bisect else 2) * len(compared)
@@ -87,10 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
                 inputs,
                 threshold=arguments.threshold,
                 stems=stems,
-                bisect=other if arguments.bisect else None,
+                bisect=other if arguments.bisect and isinstance(other, Program) else None,
                 progress=progress,
             )
-            if sys.platform == "darwin":
+            if sys.platform == "darwin" and isinstance(program, Program):
                 reports[f"{source}, Core ML"] = verify(
                     CoreMLProgram(program),
                     reference,
@@ -102,11 +114,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({source: report.as_json() for source, report in reports.items()}, indent=2))
     else:
         for source, report in reports.items():
-            print("\n".join(_lines(source, report, bisect=arguments.bisect)))
+            print("\n".join(lines(source, report, bisect=arguments.bisect)))
     return 0 if all(report.passed for report in reports.values()) else 1
 
 
-def _separator(arguments: argparse.Namespace, program: "Program") -> "Separator | None":
+def _load(path: str) -> "Program | OnnxProgram":
+    from separation_coreml.mil import load_program
+    from separation_coreml.runtimes import OnnxProgram
+
+    return OnnxProgram(path) if path.endswith(".onnx") else load_program(path)
+
+
+def _separator(arguments: argparse.Namespace, program: "Runnable") -> "Separator | None":
     from separation_coreml import registry
 
     if arguments.model is None or arguments.model in registry.PITCH_MODELS:
@@ -134,8 +153,8 @@ def _pitch_network(arguments: argparse.Namespace) -> "Reference | None":
 
 
 def _reference(
-    program: "Program", separator: "Separator | None", other: "Program | None"
-) -> "Reference | Program":
+    program: "Runnable", separator: "Separator | None", other: "Runnable | None"
+) -> "Reference | Runnable":
     from separation_coreml.verify import separator_reference
 
     if separator is not None:
@@ -145,7 +164,7 @@ def _reference(
 
 
 def _inputs(
-    arguments: argparse.Namespace, program: "Program", separator: "Separator | None"
+    arguments: argparse.Namespace, program: "Runnable", separator: "Separator | None"
 ) -> "Iterator[tuple[str, dict[str, Tensor]]]":
     import torch
 
@@ -186,7 +205,7 @@ def _inputs(
         yield arguments.input, separator_inputs(program, separator, waveform)
 
 
-def _segment(program: "Program", default: int) -> int:
+def _segment(program: "Runnable", default: int) -> int:
     """Length in samples that the program was converted for."""
     from separation_coreml.verify import takes_waveform
 
@@ -195,7 +214,7 @@ def _segment(program: "Program", default: int) -> int:
     return _number(program, "segment", default)
 
 
-def _segments(program: "Program", default: int) -> tuple[int, ...]:
+def _segments(program: "Runnable", default: int) -> tuple[int, ...]:
     """Lengths in samples that the package of a core takes, its own first."""
     text = program.metadata.get("segments", str(default))
     if not all(part.isdecimal() for part in text.split(",")):
@@ -203,15 +222,16 @@ def _segments(program: "Program", default: int) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _number(program: "Program", key: str, default: int) -> int:
+def _number(program: "Runnable", key: str, default: int) -> int:
     text = program.metadata.get(key, str(default))
     if not text.isdecimal():
         raise ConfigError(key, repr(text), "a whole number in the metadata of the package")
     return int(text)
 
 
-def _stems(program: "Program") -> tuple[str, ...]:
-    names = program.metadata.get("stems", "")
+def stems_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the stems that a converted model gives, if it says them."""
+    names = metadata.get("stems", "")
     return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
@@ -219,7 +239,8 @@ def _decibels(value: float) -> str:
     return "no difference" if value == float("inf") else f"{value:.1f} dB"
 
 
-def _lines(source: str, report: "ParityReport", *, bisect: bool) -> Iterator[str]:
+def lines(source: str, report: "ParityReport", *, bisect: bool = False) -> Iterator[str]:
+    """What a comparison found, for people."""
     verdict = "reaches" if report.passed else "is BELOW"
     yield f"{source}: SDR {_decibels(report.sdr)} {verdict} {report.threshold:g} dB"
     for output in report.outputs:

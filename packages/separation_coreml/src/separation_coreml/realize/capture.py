@@ -33,6 +33,7 @@ class Realized(nn.Module):
 
     Attributes:
         complex_operations: How often each complex operation was replaced.
+        expected: What the module itself gave for the example inputs.
 
     Raises:
         UnsupportedComplexError: If the module uses a complex operation that has no real form here.
@@ -41,6 +42,7 @@ class Realized(nn.Module):
     """
 
     complex_operations: dict[str, int]
+    expected: tuple[Tensor, ...]
 
     def __init__(
         self, module: nn.Module, example_inputs: Sequence[Tensor], *, short_sums: bool = False
@@ -51,7 +53,7 @@ class Realized(nn.Module):
         self.recording = Recording()
         with torch.no_grad(), _captured():
             # Clones, because a model may write into its input.
-            expected = _as_tuple(module(*_clones(example_inputs)))
+            self.expected = _as_tuple(module(*_clones(example_inputs)))
             mode = RealMode(Constants(self.recording, None), short_sums=short_sums)
             found = _as_tuple(mode.run(module, *_clones(example_inputs)))
             self.complex_operations = dict(self.recording.operations)
@@ -61,9 +63,11 @@ class Realized(nn.Module):
                         f"output: found a {'complex ' if isinstance(output, Pair) else ''}tensor of shape "
                         f"{list(output.shape)}, expected a real one of at most 5 dimensions"
                     )
-            _compare(expected, found)
+            _compare(self.expected, found)
         for index in sorted(self.recording.used):
             self.register_buffer(self.recording.names[index], self.recording.tensors[index].clone())
+        # torch.onnx.export puts a module back into the mode it was in, with all that it holds.
+        self.eval()
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The module's outputs."""
