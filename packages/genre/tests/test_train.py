@@ -1,4 +1,4 @@
-import argparse
+import io
 import json
 import os
 import shutil
@@ -23,9 +23,8 @@ from genre.dataset import Order, Pictures
 from genre.features import Statistics
 from genre.layouts import Track
 from genre.run_config import RunConfig, Settings
-from genre.settings_file import add_settings, read_settings
 from genre.train import fit
-from genre.train_callbacks import cosine_rate, is_exhausted
+from genre.train_callbacks import Log, cosine_rate, is_exhausted
 
 LABELS = ("high", "low")
 SETTINGS = Settings(
@@ -134,15 +133,32 @@ def test_the_log_is_what_the_console_shows(tmp_path, capsys):
     assert capsys.readouterr().err == (tmp_path / "train_log.txt").read_text()
 
 
+class Terminal(io.StringIO):
+    """A terminal, as far as a program can tell."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_line_does_not_stand_behind_the_progress_bar(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    Log(tmp_path / "train_log.txt").say("epoch 1")
+    assert sys.stderr.getvalue() == "\r\x1b[Kepoch 1\n"
+    assert (tmp_path / "train_log.txt").read_text() == "epoch 1\n"
+
+
 # Statistics read 8 tracks and the validation 4; an epoch reads at least 8, more where stems are swapped.
-def test_a_run_stopped_by_ctrl_c_within_an_epoch_ends_with_the_same_weights(complete, tmp_path):
+def test_a_run_stopped_by_ctrl_c_within_an_epoch_ends_with_the_same_weights(complete, tmp_path, monkeypatch):
     # Ignored where the suite runs in the background of a shell.
     handler = signal.getsignal(signal.SIGINT)
+    closed = []
+    monkeypatch.setattr("genre.train_callbacks.Progress.__exit__", lambda self, *_: closed.append(self.label))
     with pytest.raises(KeyboardInterrupt):
         run_fit(tmp_path, Tones(interrupt_at=14))
     state = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
     assert state["callbacks"]["Keeper"]["position"] == [0, 1]
     assert signal.getsignal(signal.SIGINT) is handler
+    assert closed[-1] == "train"
     run_fit(tmp_path)
     assert_same_run(complete[0], tmp_path)
 
@@ -328,35 +344,6 @@ def test_a_damaged_checkpoint_is_named(complete, tmp_path):
     with pytest.raises(Exception, match=r"checkpoint\.pth: found a file that cannot be read"):
         run_fit(tmp_path)
     assert json.loads((complete[0] / "run.json").read_text())["labels"] == list(LABELS)
-
-
-def test_options_come_before_the_file_and_the_file_before_the_defaults(tmp_path):
-    (tmp_path / "run.toml").write_text("[train]\nepochs = 7\nlr = 1\n[augment]\naugment_add_noise = false\n")
-    parser = argparse.ArgumentParser()
-    add_settings(parser)
-    # 50 is the default, and yet comes before the file.
-    found = read_settings(parser.parse_args(["--epochs", "50", "--config", str(tmp_path / "run.toml")]))
-    assert (found.train.epochs, found.train.lr, found.train.weight_decay) == (50, 1.0, 1e-4)
-    assert not found.augment.augment_add_noise
-    assert read_settings(parser.parse_args([])) == Settings()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[train]\nepoch = 7", "epoch: found in"),
-        ("[training]\nepochs = 7", "training: found in"),
-        ("[train]\nepochs = 7.5", "epochs: found 7.5, expected a whole number"),
-        ("[train]\nuse_amp = 1", "use_amp: found 1, expected true or false"),
-        ("[train]\nlr = -1.0", "lr: found -1.0, expected at least 0.0"),
-        ("train = ", "no TOML"),
-    ],
-)
-def test_a_bad_settings_file_is_one_sentence(tmp_path, capsys, text, message):
-    (tmp_path / "run.toml").write_text(text)
-    arguments = ["train", str(tmp_path), "-o", str(tmp_path / "out"), "--config", str(tmp_path / "run.toml")]
-    assert main(arguments) == 2
-    assert message in capsys.readouterr().err
 
 
 def test_missing_imagenet_weights_are_said_before_any_work(tmp_path, capsys, monkeypatch):

@@ -1,10 +1,12 @@
-"""Folders and files to write to, checked before the work and not after it."""
+"""Folders and files to write to, checked before the work, and lines beside a progress bar."""
 
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from audio_io.errors import FileError
 
@@ -52,6 +54,19 @@ def claimed_folder(
             # One that holds something is not removed.
             with contextlib.suppress(OSError):
                 entry.rmdir()
+
+
+def say(text: str, *, to: TextIO | None = None) -> None:
+    """Print a line on a line of its own, where `audio_io.progress.Progress` may have drawn a bar.
+
+    Args:
+        text: The line.
+        to: Where; stdout if None.
+    """
+    if sys.stderr.isatty():
+        # The bar is drawn anew with the next step.
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    print(text, file=to, flush=True)
 
 
 def check_target(path: str | Path) -> None:

@@ -24,6 +24,7 @@ from genre import checkpoint as checkpoints
 from genre.checkpoint import Checkpoint
 from genre.config import TrainConfig
 from genre.model import GenreNet
+from genre.outputs import say
 
 CHECKPOINT, BEST, LOG = "checkpoint.pth", "best_model.pth", "train_log.txt"
 METRICS, CURVES = "metrics.csv", "curves.png"
@@ -47,7 +48,7 @@ class Log:
         """Write a line, unless this is a process that another one started to train along."""
         if getattr(rank_zero_only, "rank", 0):
             return
-        print(text, file=sys.stderr, flush=True)
+        say(text, to=sys.stderr)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
@@ -179,8 +180,21 @@ class Keeper(lightning.Callback):
         """Draw the curves to the end, and close the progress bar."""
         if trainer.is_global_zero and self.history:
             plot_history(self.folder / CURVES, self.history)
+        self._close_progress()
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002 - see above
+        exception: BaseException,  # noqa: ARG002 - see above
+    ) -> None:
+        """Leave no progress bar in front of what is said about it."""
+        self._close_progress()
+
+    def _close_progress(self) -> None:
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
+            self._progress = None
 
     def _save_best(self, module: lightning.LightningModule) -> None:
         network = module.network

@@ -77,6 +77,7 @@ def _submit(arguments: argparse.Namespace, predictor: "Predictor") -> int:
 def _predict(arguments: argparse.Namespace, predictor: "Predictor") -> int:
     from audio_io.errors import AudioError
     from audio_io.progress import Progress
+    from genre.outputs import say
     from genre.predict import find_recordings, nothing_usable, predict_all
 
     recordings = find_recordings(arguments.files)
@@ -93,7 +94,7 @@ def _predict(arguments: argparse.Namespace, predictor: "Predictor") -> int:
                 best = outcome.probabilities.argsort()[::-1][:3]
                 shown = ", ".join(f"{outcome.labels[i]} {outcome.probabilities[i]:.3f}" for i in best)
                 count = len(outcome.starts)
-                print(f"{path}: {shown} ({count} window{'s' if count > 1 else ''})")
+                say(f"{path}: {shown} ({count} window{'s' if count > 1 else ''})")
     finally:
         # Also what was predicted before Ctrl-C: it may be the work of hours.
         if arguments.output and predictions:
