@@ -91,6 +91,8 @@ def test_a_converted_model_computes_the_same(tmp_path, model, waveform, config, 
         sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6
     )
     texts = program.metadata
+    assert report.parity.sdr == pytest.approx(sdr(program.run(waveform=waveform)["stems"], expected), abs=0.1)
+    assert json.loads(texts["parity"])["sdr_db"] == report.parity.sdr
     assert texts["stems"] == "a"
     assert json.loads(texts["conversion"])["target"] == config.target
     assert texts["compute_units"] == config.compute_units
@@ -112,9 +114,13 @@ def test_a_graph_from_torch_export(tmp_path):
     torch.manual_seed(0)
     model, x = Attention().eval(), torch.randn(1, 5, 64)
     config = ConvertConfig(capture="export")
-    convert(model, (x,), tmp_path / "m.mlpackage", input_names=["x"], output_names=["y"], config=config)
+    path = tmp_path / "m.mlpackage"
+    report = convert(model, (x,), path, input_names=["x"], output_names=["y"], config=config, parity=False)
+    assert report.parity is None
+    program = load_program(path)
+    assert "parity" not in program.metadata
     with torch.no_grad():
-        assert sdr(load_program(tmp_path / "m.mlpackage").run(x=x)["y"], model(x)) > 110
+        assert sdr(program.run(x=x)["y"], model(x)) > 110
 
 
 def test_what_cannot_be_converted_leaves_nothing(tmp_path):

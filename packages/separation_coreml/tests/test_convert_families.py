@@ -83,7 +83,7 @@ def converted(narrow, tmp_path):
     def convert(name, io: Io = "waveform", **others):
         seconds = narrow(name, **others)
         path = tmp_path / "model.mlpackage"
-        convert_model(name, path, io=io, weights="random", segment_seconds=seconds)
+        convert_model(name, path, io=io, weights="random", segment_seconds=seconds, parity=False)
         return load_program(path), registry.build(name, weights="random", segment_seconds=seconds)
 
     return convert

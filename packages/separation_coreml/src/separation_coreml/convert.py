@@ -15,15 +15,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audio_io.errors import ConfigError, UserError
+from audio_io.errors import ConfigError, FileError, UserError
 from audio_io.progress import Progress
 from separation_coreml import converters, narrow_constants
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
 from separation_coreml.core_ml_tools import checked_once, coremltools
-from separation_coreml.package import atomic_package, check_path, size_mb
+from separation_coreml.mil import load_program
+from separation_coreml.package import add_metadata, atomic_package, check_path, size_mb
 from separation_coreml.precision import in_float16
 from separation_coreml.realize.capture import Realized, capture
+from separation_coreml.verify import ParityReport, verify
 
 # Metadata that Core ML has fields of its own for.
 _FIELDS = {"author": "author", "license": "license", "description": "short_description", "version": "version"}
@@ -44,6 +46,8 @@ class ConvertReport:
         operations: Operations of the program, constants not counted.
         size_mb: Of the package, in MB.
         complex_operations: How often each complex operation was replaced by real ones.
+        parity: What the package computes of the example inputs against what the module does; None if that
+            was not asked for, or if the interpreter does not know all operations.
     """
 
     path: Path
@@ -52,6 +56,7 @@ class ConvertReport:
     operations: int
     size_mb: float
     complex_operations: Mapping[str, int]
+    parity: ParityReport | None = None
 
     @property
     def complex_removed(self) -> int:
@@ -69,6 +74,8 @@ def convert(
     config: ConvertConfig | None = None,
     metadata: Mapping[str, str] | None = None,
     further_inputs: Sequence[Sequence[Tensor]] = (),
+    parity: bool = True,
+    stems: Sequence[str] = (),
 ) -> ConvertReport:
     """Write a module as a `.mlpackage` for inputs of one shape, or of several that are enumerated.
 
@@ -86,6 +93,9 @@ def convert(
             ML's own fields.
         further_inputs: Inputs of other shapes that the package shall take as well, for modules of one input
             whose graph holds no size that differs; see `capture`.
+        parity: Whether to run the package, without Core ML, and write how far it is from the module into its
+            metadata (`parity`, as JSON).
+        stems: See `verify`.
 
     Raises:
         ConfigError: If the path or the number of names does not fit, or further inputs are asked of a module
@@ -104,7 +114,8 @@ def convert(
         raise ConfigError("capture", repr(config.capture), "trace, which alone takes further inputs")
     started = time.monotonic()
     _reset_peak_memory()
-    with Progress(f"convert to {path.name}", 4, "steps") as progress, quiet():
+    measured = None
+    with Progress(f"convert to {path.name}", 4 + parity, "steps") as progress, quiet():
         realized = Realized(module, inputs)
         program = capture(realized, inputs, how=config.capture, further_inputs=further_inputs)
         progress.advance(1)
@@ -121,15 +132,38 @@ def convert(
         _describe(model, config, metadata or {}, realized.complex_operations, operations)
         with atomic_package(path) as temporary:
             model.save(str(temporary))
-        progress.advance(1)
+            progress.advance(1)
+            seconds, memory = time.monotonic() - started, _peak_memory_mb()
+            # Its weights are in the file.
+            del model, program
+            if parity:
+                given = dict(zip(input_names, inputs, strict=True))
+                measured = _measure(temporary, realized.expected, given, stems)
+                progress.advance(1)
     return ConvertReport(
         path=path,
-        seconds=time.monotonic() - started,
-        peak_memory_mb=_peak_memory_mb(),
+        seconds=seconds,
+        peak_memory_mb=memory,
         operations=operations,
         size_mb=size_mb(path),
         complex_operations=realized.complex_operations,
+        parity=measured,
     )
+
+
+def _measure(
+    package: Path, expected: Sequence[Tensor], inputs: Mapping[str, Tensor], stems: Sequence[str]
+) -> ParityReport | None:
+    try:
+        program = load_program(package)
+    except FileError:
+        return None
+    report = verify(program, lambda *_: expected, inputs, stems=stems)
+    values = report.as_json()
+    add_metadata(
+        package, {"parity": json.dumps({key: values[key] for key in ("sdr_db", "max_abs", "outputs")})}
+    )
+    return report
 
 
 def _to_core_ml(

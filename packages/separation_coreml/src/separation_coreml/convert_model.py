@@ -41,6 +41,11 @@ class Source:
     metadata: dict[str, str]
     further_inputs: tuple[tuple[Tensor, ...], ...] = ()
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """What comes out of a separator, in order; empty for others."""
+        return tuple(self.metadata["stems"].split(",")) if "stems" in self.metadata else ()
+
 
 class Core(nn.Module):
     """The network of a separator alone: `core` as `forward`."""
@@ -175,6 +180,7 @@ def convert_model(
     checkpoint: str | Path | None = None,
     segment_seconds: float | None = None,
     further_segments: Sequence[float] = (),
+    parity: bool = True,
 ) -> ConvertReport:
     """Write a model of the registry as a `.mlpackage`; arguments and errors as of `prepare` and `convert`."""
     source = prepare(
@@ -195,4 +201,6 @@ def convert_model(
         config=config,
         metadata=source.metadata,
         further_inputs=source.further_inputs,
+        parity=parity,
+        stems=source.stems,
     )

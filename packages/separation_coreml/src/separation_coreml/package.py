@@ -4,10 +4,11 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from audio_io.errors import ConfigError
+from separation_coreml.core_ml_tools import coremltools
 
 SUFFIX = ".mlpackage"
 
@@ -56,6 +57,14 @@ def atomic_package(target: str | Path) -> Iterator[Path]:
     finally:
         for leftover in (temporary, aside):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def add_metadata(package: str | Path, texts: Mapping[str, str]) -> None:
+    """Write further texts into the metadata of a package that is not in use yet."""
+    specification = coremltools().utils.load_spec(str(package))
+    specification.description.metadata.userDefined.update(texts)
+    file = Path(package) / "Data" / "com.apple.CoreML" / "model.mlmodel"
+    file.write_bytes(specification.SerializeToString())
 
 
 def size_mb(path: str | Path) -> float:

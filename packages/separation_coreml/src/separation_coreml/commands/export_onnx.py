@@ -3,7 +3,7 @@
 import argparse
 
 from separation_coreml.commands.parsers import Commands, add_model_arguments, model_arguments
-from separation_coreml.commands.verify import lines, stems_of
+from separation_coreml.commands.verify import lines
 
 DESCRIPTION = """\
 Write a model as an ONNX file (opset 17, real tensors only) for ONNX Runtime, and compare what ONNX Runtime
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         input_names=source.input_names,
         output_names=source.output_names,
         metadata=source.metadata,
-        stems=stems_of(source.metadata),
+        stems=source.stems,
     )
     print(f"{report.path}: {report.size_mb:.1f} MB, opset {report.opset}, {report.operations} operations")
     print("\n".join(lines("ONNX Runtime", report.parity)))

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from audio_io.errors import ConfigError
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bisect and not (isinstance(program, Program) and isinstance(other, Program)):
         raise ConfigError(*_NOT_A_PACKAGE)
     reference = network or _reference(program, separator, other)
-    stems = separator.stems if separator is not None else stems_of(program.metadata)
+    stems = separator.stems if separator is not None else _stems(program)
     reports: dict[str, ParityReport] = {}
     compared = dict(_inputs(arguments, program, separator))
     steps = (3 if arguments.bisect else 2) * len(compared)
@@ -229,26 +229,26 @@ def _number(program: "Runnable", key: str, default: int) -> int:
     return int(text)
 
 
-def stems_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the stems that a converted model gives, if it says them."""
-    names = metadata.get("stems", "")
+def _stems(program: "Runnable") -> tuple[str, ...]:
+    names = program.metadata.get("stems", "")
     return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
-def _decibels(value: float) -> str:
+def decibels(value: float) -> str:
+    """An SDR for people."""
     return "no difference" if value == float("inf") else f"{value:.1f} dB"
 
 
 def lines(source: str, report: "ParityReport", *, bisect: bool = False) -> Iterator[str]:
     """What a comparison found, for people."""
     verdict = "reaches" if report.passed else "is BELOW"
-    yield f"{source}: SDR {_decibels(report.sdr)} {verdict} {report.threshold:g} dB"
+    yield f"{source}: SDR {decibels(report.sdr)} {verdict} {report.threshold:g} dB"
     for output in report.outputs:
         yield (
-            f"  {output.name} {list(output.shape)}: SDR {_decibels(output.sdr)}, "
+            f"  {output.name} {list(output.shape)}: SDR {decibels(output.sdr)}, "
             f"greatest difference {output.max_abs:.2e}"
         )
-        yield from (f"    {stem:<12} {_decibels(value)}" for stem, value in output.stems.items())
+        yield from (f"    {stem:<12} {decibels(value)}" for stem, value in output.stems.items())
     if not bisect or not report.operations:
         return
     first = report.first_divergence
@@ -259,4 +259,4 @@ def lines(source: str, report: "ParityReport", *, bisect: bool = False) -> Itera
 
 
 def _operation(item: Any) -> str:  # noqa: ANN401 - importing its type would import torch
-    return f"#{item.index} {item.kind} '{item.name}': SDR {_decibels(item.sdr)}, {item.max_abs:.2e}"
+    return f"#{item.index} {item.kind} '{item.name}': SDR {decibels(item.sdr)}, {item.max_abs:.2e}"
