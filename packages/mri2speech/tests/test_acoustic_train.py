@@ -3,6 +3,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -209,6 +210,10 @@ def test_bad_input_is_one_sentence(data, uninterrupted, tmp_path, capsys):
     assert "n_mels: found 80, expected 64, as in" in fails("--data", data, "-o", tmp_path, "--n-mels", "80")
     with pytest.raises(ConfigError, match=r"hidden: found 8, where the run in .* has 16, expected the same"):
         fit(data, uninterrupted, QUICK, architecture=dataclasses.replace(TINY, hidden=8), progress=False)
+    shutil.copytree(data, tmp_path / "data")
+    Scaler(-50.0, 12.0, MelConfig()).save(tmp_path / "data" / "scaler.json")
+    with pytest.raises(ConfigError, match=r"scaler mean: found -50.0, where the run in .* has -52.0"):
+        fit(tmp_path / "data", uninterrupted, QUICK, architecture=TINY, progress=False)
     split = (uninterrupted / "split.json").read_bytes()
     with pytest.raises(ConfigError, match=r"seed: found 7, where the run in .* has 42"):
         fit(data, uninterrupted, dataclasses.replace(QUICK, seed=7), architecture=TINY, progress=False)

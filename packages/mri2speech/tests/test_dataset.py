@@ -81,6 +81,15 @@ def test_no_utterance_or_speaker_is_on_both_sides(data, by):
     assert sum(map(len, sides)) == len(set().union(*sides))
 
 
+@pytest.mark.parametrize("by", ["utterance", "speaker"])
+def test_windows_split_by_utterance_are_the_utterances_of_the_same_split(data, by):
+    meta = Meta.load(data)
+    whole = split(meta, by, unit="utterances")
+    assert split(meta, by).utterances(meta) == whole == whole.utterances(meta)
+    with pytest.raises(ConfigError, match=r"split: found one of single windows.*train --split utterance"):
+        split(meta, "random").utterances(meta)
+
+
 def test_a_split_is_kept_with_its_data_set(data, tmp_path):
     meta = Meta.load(data)
     parts = split(meta, "utterance", unit="utterances")

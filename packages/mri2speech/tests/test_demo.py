@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 import audio_io
 from mri2speech.acoustic import checkpoint
+from mri2speech.demo.config import FULL
 from mri2speech.demo.films import write_films
 from mri2speech.demo.page import small_options
 from mri2speech.phantom.config import PhantomConfig
@@ -79,6 +81,7 @@ def test_a_demo_that_was_killed_and_interrupted_in_training_ends_with_the_same_w
     again.mkdir()
     for part in ("phantom", "data", "strangers", "strangers_data"):
         (again / part).symlink_to(whole / part)
+    (again / "demo.json").write_bytes((whole / "demo.json").read_bytes())
     for stop, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         before = _changed(again / "run" / "last.ckpt")
         process = start(tmp_path)
@@ -106,7 +109,20 @@ def test_a_folder_with_a_demo_of_other_settings_is_refused(demo):
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
     assert said.count("\n") == 1
-    assert "demo.json: found a demo of other settings, expected the same, or another --output-dir" in said
+    assert "found a demo of other settings, expected the same settings, or another folder" in said
+
+
+def test_a_seed_changes_all_that_is_drawn_and_nothing_else():
+    other = FULL.of_seed(43)
+    assert (other.phantom.seed, other.strangers.seed, other.training.seed) == (86, 87, 43)
+    assert FULL.of_seed(42) is FULL
+    back = replace(
+        other,
+        phantom=replace(other.phantom, seed=FULL.phantom.seed),
+        strangers=replace(other.strangers, seed=FULL.strangers.seed),
+        training=replace(other.training, seed=42),
+    )
+    assert back == FULL
 
 
 def test_films_are_of_one_pitch_and_only_those_that_are_missing_are_made(tmp_path):

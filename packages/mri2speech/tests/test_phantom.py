@@ -238,10 +238,10 @@ def test_a_corpus_goes_on_where_it_was_and_is_not_mixed_with_another(corpus, tmp
     assert after[folder / "videos" / f"{ids[0]}.avi"] == before[folder / "videos" / f"{ids[0]}.avi"]
     assert [path.read_bytes() for path in again] == contents
     assert after[folder / "videos" / f"{ids[1]}.avi"] > before[folder / "videos" / f"{ids[1]}.avi"]
-    with pytest.raises(FileError, match=r"corpus.json: found a corpus with other settings"):
+    with pytest.raises(FileError, match=r"found a corpus of the phantom of other settings"):
         write_corpus(folder, PhantomConfig(speakers=3, utterances=1, size=64))
-    (tmp_path / "corpus.json").write_text("[]")
-    with pytest.raises(FileError, match=r"not a corpus of the phantom"):
+    (tmp_path / "corpus.json").write_text("{")
+    with pytest.raises(FileError, match=r"corpus.json: found no JSON, expected the settings of a corpus"):
         write_corpus(tmp_path, config)
     with pytest.raises(FileError, match=r"expected truth/<ID>.npz of a phantom"):
         load_truth(tmp_path / "corpus.json")

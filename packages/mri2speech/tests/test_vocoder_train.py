@@ -10,6 +10,9 @@ import torch
 import audio_io
 from audio_io.errors import ConfigError, FileError
 from mri2speech.cli import main
+from mri2speech.config import MelConfig
+from mri2speech.meta import Alignment, Meta, Sample
+from mri2speech.splits import split
 from mri2speech.vocoder import load as load_embedded
 from mri2speech.vocoder.checkpoint import load_generator
 from mri2speech.vocoder.config import TrainConfig, VocoderConfig, VocoderData
@@ -213,6 +216,25 @@ def test_only_the_newest_checkpoints_are_kept(corpus, tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").glob("*_0*")) == [
         "do_00000003", "do_00000004", "g_00000003", "g_00000004",
     ]  # fmt: skip
+
+
+def test_the_test_utterances_of_the_acoustic_model_are_kept_from_the_vocoder(corpus, tmp_path, capsys):
+    names = [f"say_{index}" for index in range(5)]
+    samples = [Sample(n, "s", 20, f"{n}.mp4", None, None, 27.17, Alignment(0, 0, 1, 1, 0)) for n in names]
+    meta = Meta(tuple(samples), MelConfig(), 64, 4)
+    meta.save(tmp_path / "data")
+    parts = split(meta, "utterance")
+    parts.save(tmp_path / "split.json")
+    command = ["vocoder", "train", "--wavs", str(corpus.wavs), "--output-dir", str(tmp_path / "run")]
+    command += ["--start", "embedded", "--max-steps", "1", "--adversarial-from", "9", "--device", "cpu"]
+    command += ["--discriminator-width", "0.03125", "--split", str(tmp_path / "split.json")]
+    assert main([*command, "--data", str(tmp_path / "data")]) == 0
+    lists = [read_filelist(tmp_path / "run" / f"{part}.txt") for part in ("training", "validation")]
+    whole = parts.utterances(meta)
+    assert lists == [[names[index] for index in part] for part in (whole.train, whole.validation)]
+    assert sum(map(len, lists)) == 4
+    assert main(command) == 2
+    assert "split.json, expected with it --data, and no lists" in capsys.readouterr().err
 
 
 def test_the_embedded_vocoder_is_fine_tuned_from_the_command_line(corpus, tmp_path, capsys):

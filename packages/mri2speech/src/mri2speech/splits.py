@@ -1,8 +1,9 @@
 """Which windows or utterances are for training, for validation and for the test."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -46,8 +47,12 @@ class Split:
         write_json(path, asdict(self))
 
     @classmethod
-    def load(cls, path: str | Path, meta: Meta) -> "Split":
+    def load(cls, path: str | Path, meta: Meta | None = None) -> "Split":
         """Read a split.
+
+        Args:
+            path: Of the file.
+            meta: Of the data set that it must belong to.
 
         Raises:
             FileError: If the file is missing or damaged, or the split belongs to another data set.
@@ -67,9 +72,34 @@ class Split:
             raise FileError(path, "no such file", wanted) from error
         except (ValueError, KeyError, TypeError) as error:
             raise FileError(path, f"no split ({error!r})", wanted) from error
-        if result.data != _fingerprint(meta):
+        if meta is not None and not result.belongs_to(meta):
             raise FileError(path, "a split of another data set", f"one of its {len(meta.samples)} samples")
         return result
+
+    def belongs_to(self, meta: Meta) -> bool:
+        """Whether the indices are of this data set."""
+        return self.data == _fingerprint(meta)
+
+    def utterances(self, meta: Meta) -> "Split":
+        """The same parts, of utterances.
+
+        Args:
+            meta: Of the data set. Utterances that are shorter than a window are in no part.
+
+        Raises:
+            ConfigError: If windows were dealt out one by one, so that utterances are on several sides.
+        """
+        if self.unit == "utterances":
+            return self
+        if self.by == "random":
+            found = "one of single windows, whose utterances are on several sides"
+            raise ConfigError("split", found, "one by utterance or speaker (train --split utterance)")
+        ends = list(accumulate(windows([sample.frames for sample in meta.samples], meta.ref_frames)))
+        train, validation, test = (
+            tuple(sorted({bisect_right(ends, index) for index in part}))
+            for part in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test, unit="utterances")
 
 
 def split(

@@ -84,7 +84,10 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(fabric, model, config, loss, scaler, training, validation, folder)
     run.best = Path(out_ckpt) if out_ckpt is not None else folder / "best.pt"
-    run.resume({**asdict(architecture), **asdict(loss), **asdict(config), "data": parts.data})
+    # The scaler too: data that were made anew with other mels have the same names and lengths.
+    mels = {f"mel {name}": value for name, value in asdict(scaler.mel).items()}
+    settings = {**asdict(architecture), **asdict(loss), **asdict(config), "data": parts.data, **mels}
+    run.resume({**settings, "scaler mean": scaler.mean, "scaler std": scaler.std})
     if fabric.is_global_zero:
         # Not before, so that the split of a run of other settings is left alone.
         parts.save(folder / "split.json")

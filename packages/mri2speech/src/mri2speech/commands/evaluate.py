@@ -1,6 +1,7 @@
 """`mri2speech evaluate`: measure a model's speech."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from audio_io import cli
@@ -15,8 +16,8 @@ mel error by band, pitch and voicing, STOI and ESTOI (PESQ where the package pes
 real-time factor; beside it the recording's own mels through the vocoder, and the answer "always the mean".
 
 OUT holds metrics.json, metrics.csv (a row for each utterance and voice) and index.html, with players. The
-split is that of the training (split.json beside the checkpoint);
-without one every utterance is measured."""
+split is that of the training (split.json beside the checkpoint); without one, or where it is of another data
+set, every utterance is measured."""
 
 
 def add_command(commands: Commands) -> None:
@@ -46,11 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     config = from_arguments(EvaluateConfig, arguments)
     from mri2speech.evaluate.page import write_page
     from mri2speech.evaluate.runner import evaluate, summary, write
+    from mri2speech.meta import Meta
+    from mri2speech.splits import Split
     from mri2speech.synthesize import Synthesizer
 
     split = arguments.split
     if split is None and (beside := arguments.acoustic.parent / "split.json").is_file():
-        split = beside
+        if Split.load(beside).belongs_to(Meta.load(arguments.data)):
+            split = beside
+        else:
+            text = f"{beside} is of another data set; every utterance of {arguments.data} is measured"
+            print(f"mri2speech: note: {text}", file=sys.stderr)
     synthesizer = Synthesizer.load(
         arguments.acoustic, arguments.vocoder, device=cli.pick_device(arguments.device)
     )

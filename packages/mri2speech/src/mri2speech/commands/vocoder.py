@@ -51,6 +51,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="preprocessed data set, for wavs and file lists"
     )
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE",
+        help="split.json of the acoustic model instead of lists",
+    )
     add("--wavs", "--input_wavs_dir", "folder of the recordings")
     add("--training-list", "--input_training_file", "recordings to train on", metavar="FILE")
     add("--validation-list", "--input_validation_file", "recordings to validate on", metavar="FILE")
@@ -97,6 +103,12 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _data(arguments: argparse.Namespace) -> VocoderData:
     wavs, training, validation = arguments.wavs, arguments.training_list, arguments.validation_list
+    if arguments.split is not None:
+        from mri2speech.vocoder.data import write_filelists
+
+        if arguments.data is None or training or validation:
+            raise ConfigError("split", arguments.split, "with it --data, and no lists")
+        training, validation = write_filelists(arguments.data, arguments.split, arguments.output_dir)
     if (folder := arguments.data) is not None:
         lists = folder / "hifigan_filelists"
         wavs = wavs or folder / "wavs"
@@ -162,6 +174,8 @@ def compare(arguments: argparse.Namespace) -> int:
     from mri2speech.vocoder.compare import summary
     from mri2speech.vocoder.data import recordings
 
+    if arguments.limit is not None and arguments.limit < 1:
+        raise ConfigError("limit", arguments.limit, "at least 1")
     paths = recordings(arguments.wavs, arguments.data)[: arguments.limit]
     scores = run(
         arguments.checkpoints,

@@ -9,7 +9,7 @@ from pathlib import Path
 from mri2speech.acoustic.config import AcousticConfig, FitConfig, LossConfig
 from mri2speech.demo.config import FULL
 from mri2speech.evaluate.runner import Result, summary
-from mri2speech.vocoder.page import table_html, write_html
+from mri2speech.pages import table_html, write_html
 
 _VOICES = {
     "predicted": "the film's speech",
@@ -45,16 +45,16 @@ def write_page(
         "a speaker whom the model has never seen is a guess.</p>",
     ]
     for group, (title, result) in results.items():
-        rows: list[dict[str, str | float]] = [
-            {"voice": words, **{key: _hertz(result, voice, key) for key in _HEADS if key != "voice"}}
+        rows = [
+            [words, *(_hertz(result, voice, key) for key in _HEADS if key != "voice")]
             for voice, words in _VOICES.items()
         ]
         body += [
             f"<h2>{html.escape(title)}</h2>",
-            table_html(rows, _HEADS),
+            table_html(_HEADS.values(), rows),
             "<p>Root mean square errors in Hz. <em>Spectrum</em>: read off the mels of the sound by a smooth "
-            "map fitted on the recordings. <em>Peaks</em>: of linear prediction, which takes a wrong "
-            "one where the right one is blurred.</p>",
+            "map fitted on the recordings of the training. <em>Peaks</em>: of linear prediction, which takes "
+            "a wrong one where the right one is blurred.</p>",
             f"<p>{html.escape(summary(result.means))}</p>",
             f'<p><a href="{group}/index.html">All measures, and each utterance with its sounds, mels and '
             "formants</a></p>",

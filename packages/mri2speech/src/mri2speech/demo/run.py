@@ -5,7 +5,6 @@ In the folder: `phantom` and `strangers` (films, sound and truth), `data` and `s
 `speech`, `gradcam`, `results.json` and `index.html`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import torch
 
 import audio_io
 from audio_io.atomic import fingerprint, write_json
+from audio_io.claims import claim_for
 from audio_io.errors import FileError
 from mri2speech.acoustic.record import FREE
 from mri2speech.acoustic.train import fit
@@ -22,6 +22,7 @@ from mri2speech.demo.config import DemoConfig
 from mri2speech.demo.films import write_films
 from mri2speech.demo.page import write_page
 from mri2speech.demo.voice import fine_tune
+from mri2speech.evaluate.baseline import Baseline, learn
 from mri2speech.evaluate.config import EvaluateConfig
 from mri2speech.evaluate.page import write_page as write_measures
 from mri2speech.evaluate.runner import Result, evaluate, summary, write
@@ -58,7 +59,9 @@ def run(
         FileError: If the folder holds a demo of other settings, or a film cannot be used.
     """
     folder = Path(output_dir)
-    _claim(folder, config)
+    training = {name: value for name, value in asdict(config.training).items() if name not in FREE}
+    settings = fingerprint({**asdict(config), "training": training, "shown": None, "gradcam": None})
+    claim_for(folder / "demo.json", {"fingerprint": settings}, "a demo")
     print("1 of 5: films, sound and truth of the phantom", flush=True)
     for group, phantom in ((KNOWN, config.phantom), (UNKNOWN, config.strangers)):
         _films(folder, group, phantom, config, workers)
@@ -77,7 +80,8 @@ def run(
     )
     print("4 of 5: speech of utterances that the model was not trained on", flush=True)
     synthesizer = Synthesizer.load(best, voice)
-    results = {group: _measured(folder, group, synthesizer, config) for group in TITLES}
+    baseline = learn(folder / "data", split=folder / "run" / "split.json", truth=folder / "phantom" / "truth")
+    results = {group: _measured(folder, group, synthesizer, baseline, config) for group in TITLES}
     print("5 of 5: what the model looks at", flush=True)
     shown = [(group, name) for group, result in results.items() for name in result.shown]
     for group, name in shown:
@@ -96,21 +100,6 @@ def _finite(result: Result) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _claim(folder: Path, config: DemoConfig) -> None:
-    """Mark the folder with what cannot change on the way."""
-    path = folder / "demo.json"
-    training = {name: value for name, value in asdict(config.training).items() if name not in FREE}
-    mark = fingerprint({**asdict(config), "training": training, "shown": None, "gradcam": None})
-    if path.is_file():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileError(path, f"no mark of a demo ({error})", "another --output-dir") from error
-        if stored != mark:
-            raise FileError(path, "a demo of other settings", "the same, or another --output-dir")
-    write_json(path, {"fingerprint": mark})
-
-
 def _films(folder: Path, group: str, phantom: PhantomConfig, config: DemoConfig, workers: int) -> None:
     corpus, data = (folder / place for place in PLACES[group])
     write_films(corpus, phantom, workers=workers)
@@ -122,7 +111,9 @@ def _films(folder: Path, group: str, phantom: PhantomConfig, config: DemoConfig,
         raise FileError(film, reason, "a film; without it and its truth, the demo makes it anew")
 
 
-def _measured(folder: Path, group: str, synthesizer: Synthesizer, config: DemoConfig) -> Result:
+def _measured(
+    folder: Path, group: str, synthesizer: Synthesizer, baseline: Baseline, config: DemoConfig
+) -> Result:
     corpus, data = (folder / place for place in PLACES[group])
     result = evaluate(
         data,
@@ -130,6 +121,7 @@ def _measured(folder: Path, group: str, synthesizer: Synthesizer, config: DemoCo
         EvaluateConfig(players=config.shown),
         split=folder / "run" / "split.json" if group == KNOWN else None,
         truth=corpus / "truth",
+        baseline=baseline,
     )
     write(result, folder / group)
     write_measures(folder / group / "index.html", result, synthesizer.mel_config)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import torch
 
-from audio_io.atomic import file_digest, write_text
+from audio_io.atomic import file_digest
 from mri2speech.demo.config import TuningConfig
-from mri2speech.meta import Meta
-from mri2speech.splits import Split
 from mri2speech.vocoder import checkpoint_of
 from mri2speech.vocoder.config import CONFIG_NAME, TrainConfig, VocoderConfig, VocoderData
+from mri2speech.vocoder.data import write_filelists
 from mri2speech.vocoder.export import GROUND_TRUTH, PREDICTED, export_mels
 from mri2speech.vocoder.train import train
 
@@ -41,11 +40,7 @@ def fine_tune(
     """
     run = folder / file_digest(acoustic)[:12]
     export_mels(data, run, acoustic=acoustic, device=device)
-    meta = Meta.load(data)
-    parts = Split.load(split, meta)
-    lists = {"training": parts.train, "validation": parts.validation}
-    for name, chosen in lists.items():
-        write_text(run / f"{name}.txt", "".join(f"{meta.samples[index].id}|\n" for index in chosen))
+    training, validation = write_filelists(data, split, run)
     settings = TrainConfig(
         max_steps=config.steps,
         stft_weight=config.stft_weight,
@@ -59,8 +54,8 @@ def fine_tune(
     )
     recordings = VocoderData(
         data / "wavs",
-        run / "training.txt",
-        run / "validation.txt",
+        training,
+        validation,
         run / PREDICTED,
         run / GROUND_TRUTH,
         config.truth_share,

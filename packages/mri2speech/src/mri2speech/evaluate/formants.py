@@ -129,7 +129,7 @@ def _choices(poles: Floats) -> tuple[Floats, Floats]:
 
 
 def _follow(candidates: list[Floats]) -> Floats:
-    """The path of least cost through the frames of one stretch, `[T, 3]`; frames without a choice repeat."""
+    """The path of least cost through the frames of one stretch, `[T, 3]`; NaN in frames without a choice."""
     path = np.full((len(candidates), COUNT), np.nan)
     known = [(row, *_choices(poles)) for row, poles in enumerate(candidates)]
     known = [entry for entry in known if len(entry[1])]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mri2speech.config import MelConfig
 from mri2speech.evaluate.runner import Result, summary
-from mri2speech.vocoder.page import Sound, sound_html, table_html, write_html
+from mri2speech.pages import table_html, write_html
+from mri2speech.vocoder.page import Sound, sound_html
 
 _HEADS = {
     "voice": "voice",
@@ -50,15 +51,11 @@ def write_page(path: str | Path, result: Result, mel: MelConfig) -> None:
     """
     known = {name for row in result.means.values() for name in row}
     heads = {name: head for name, head in _HEADS.items() if name == "voice" or name in known}
-    rows: list[dict[str, str | float]] = []
+    rows: list[list[str | float]] = []
     for voice, means in result.means.items():
-        row: dict[str, str | float] = {"voice": _VOICES[voice]}
-        for name in heads:
-            if name != "voice":
-                value = means.get(name, math.nan)
-                row[name] = value if math.isfinite(value) else "-"
-        rows.append(row)
-    body = [f"<p>{html.escape(summary(result.means))}</p>", table_html(rows, heads)]
+        values = [means.get(name, math.nan) for name in heads if name != "voice"]
+        rows.append([_VOICES[voice], *(value if math.isfinite(value) else "-" for value in values)])
+    body = [f"<p>{html.escape(summary(result.means))}</p>", table_html(heads.values(), rows)]
     body += [f"<p>{html.escape(note)}</p>" for note in result.notes]
     body.append(
         "<p>Errors are means over the utterances (RMSE: roots of mean squares). Lines: F1, F2, F3.</p>"

@@ -21,18 +21,19 @@ from torch import Tensor
 
 from audio_io import load
 from audio_io.atomic import write_json, write_text
-from audio_io.errors import ConfigError, FileError
+from audio_io.errors import ConfigError
 from audio_io.progress import Progress
+from mri2speech.arrays import read_array
 from mri2speech.config import MelConfig
 from mri2speech.dataset import SequenceDataset
 from mri2speech.evaluate import metrics
+from mri2speech.evaluate.baseline import Baseline, learn
 from mri2speech.evaluate.config import EvaluateConfig
 from mri2speech.evaluate.formants import formants
-from mri2speech.evaluate.reader import FEWEST, FormantReader
+from mri2speech.evaluate.reader import FormantReader
+from mri2speech.evaluate.truth import Truth, truth_of
 from mri2speech.features import mel_db
-from mri2speech.meta import Sample, sample_folder
-from mri2speech.phantom.outline import ARTICULATORS
-from mri2speech.phantom.writer import load_truth
+from mri2speech.meta import sample_folder
 from mri2speech.splits import Split
 from mri2speech.synthesize import Synthesizer
 from mri2speech.vocoder.griffin_lim import griffin_lim
@@ -41,19 +42,6 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Row = dict[str, str | float]
 PitchTrack = Callable[[Tensor, int], Floats]
-
-_VELUM = ARTICULATORS.index("velum")
-_CLOSED = 0.15  # cm2 of area below which a tube says nothing of the sound
-_QUIET_DB = -35.0  # below the loudest frame, where no formants are looked for
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is known of an utterance: formants in Hz `[T, 3]`, where they can be heard `[T]`, where from."""
-
-    formants: Floats
-    clear: Mask
-    source: str
 
 
 @dataclass
@@ -80,6 +68,7 @@ def evaluate(
     *,
     split: str | Path | None = None,
     truth: str | Path | None = None,
+    baseline: Baseline | None = None,
 ) -> Result:
     """Measure a model on a preprocessed data set.
 
@@ -88,28 +77,30 @@ def evaluate(
         synthesizer: The model and its vocoder.
         config: What is measured.
         split: The split.json of the training, by utterance or speaker; without it every utterance is
-        measured.
+            measured.
         truth: Folder `truth` of a phantom, for the true formants; without it those of the recording are
             the reference.
+        baseline: Of the training's data set, where `data` is another; that of the split's training part, or
+            of all utterances, if None.
 
     Raises:
         FileError: If a file cannot be used.
-        ConfigError: If the split is of windows, whose parts share utterances.
+        ConfigError: If the split is of windows that were dealt out one by one, or the part is empty.
     """
     config = config or EvaluateConfig()
     films = SequenceDataset(data, mel=synthesizer.mel_config)
-    chosen, training = _parts(films, config, split)
-    root = Path(data)
-    mean_mel, mean_formants, reader = _means(root, films, training, truth)
-    result = Result()
+    chosen = _chosen(films, config, split)
+    root, result = Path(data), Result()
+    if baseline is None:
+        baseline = learn(data, split=split, truth=truth)
+        if split is None:
+            result.notes.append("without a split, the mean and the reader of formants know what is measured")
     track = _pitch_tracker(films.meta.mel, result.notes)
     with Progress("evaluate", len(chosen), "utterances") as progress:
         for index in chosen:
             sample = films.meta.samples[index]
             reference, _ = load(root / "wavs" / f"{sample.id}.wav", sample_rate=films.meta.mel.sample_rate)
-            mels = torch.from_numpy(
-                np.load(sample_folder(root, sample.id) / "mel_db.npy", allow_pickle=False)
-            ).T
+            mels = torch.from_numpy(read_array(sample_folder(root, sample.id) / "mel_db.npy", "mels in dB")).T
             started = time.perf_counter()
             predicted = synthesizer.mel(films[index]["mri"])
             spoken = synthesizer.vocode(predicted)
@@ -117,13 +108,13 @@ def evaluate(
             voices = {"predicted": (spoken, predicted), "copy": (synthesizer.vocode(mels), mels)}
             if config.griffin_lim and synthesizer.generator is not None:
                 voices["griffin-lim"] = (griffin_lim(predicted, synthesizer.mel_config), predicted)
-            known = _truth(truth, sample, reference[0], mels, films)
+            known = truth_of(truth, sample, reference[0], mels, films.meta.mel)
             pitch = None if track is None else track(reference[0], mels.shape[1])
             shown: dict[str, tuple[Tensor, Tensor, Floats]] = {
                 "recording": (reference[0], mels, np.where(known.clear[:, None], known.formants, np.nan))
             }
             for voice, (waveform, mel) in voices.items():
-                row, found = _measure(waveform, reference[0], mel, mels, known, synthesizer, reader)
+                row, found = _measure(waveform, reference[0], mel, mels, known, synthesizer, baseline.reader)
                 if pitch is not None and track is not None:
                     wrong = metrics.pitch_errors(track(waveform, mels.shape[1]), pitch)
                     row |= {
@@ -136,9 +127,7 @@ def evaluate(
                 result.rows.append({"id": sample.id, "voice": voice, **row})
                 heard = mel_db(waveform, synthesizer.mel_config)[:, : mels.shape[1]]
                 shown[voice] = (waveform, heard, found)
-            result.rows.append(
-                {"id": sample.id, "voice": "mean", **_mean_row(mean_mel, mean_formants, mels, known)}
-            )
+            result.rows.append({"id": sample.id, "voice": "mean", **_mean_row(baseline, mels, known)})
             if len(result.shown) < config.players:
                 result.shown[sample.id] = shown
             progress.advance(1)
@@ -166,65 +155,16 @@ def write(result: Result, folder: str | Path) -> None:
     write_json(target / "metrics.json", {"means": means, "notes": result.notes})
 
 
-def _parts(
-    films: SequenceDataset, config: EvaluateConfig, split: str | Path | None
-) -> tuple[Sequence[int], Sequence[int]]:
-    """Indices to measure, and those of the training."""
+def _chosen(films: SequenceDataset, config: EvaluateConfig, split: str | Path | None) -> Sequence[int]:
+    """Indices to measure."""
     everything = range(len(films))
     if split is None:
-        return everything, everything
-    parts = Split.load(split, films.meta)
-    if parts.unit != "utterances":
-        raise ConfigError(
-            "split",
-            f"{split} of windows",
-            "one of whole utterances (train --mode sequence --split utterance)",
-        )
-    chosen = everything if config.part == "all" else getattr(parts, config.part)
+        return everything
+    parts = Split.load(split, films.meta).utterances(films.meta)
+    chosen: Sequence[int] = everything if config.part == "all" else getattr(parts, config.part)
     if not chosen:
         raise ConfigError("part", f"{config.part}, which is empty in {split}", "a part with utterances")
-    return chosen, parts.train
-
-
-def _means(
-    root: Path, films: SequenceDataset, training: Sequence[int], truth: str | Path | None
-) -> tuple[Floats, Floats, FormantReader | None]:
-    """Mean mel `[n_mels]` and formants `[3]` of the training utterances; with true formants, a reader."""
-    mels, clear, values = [], [], []
-    for index in training:
-        sample = films.meta.samples[index]
-        mel = np.load(sample_folder(root, sample.id) / "mel_db.npy", allow_pickle=False)
-        waveform, _ = load(root / "wavs" / f"{sample.id}.wav", sample_rate=films.meta.mel.sample_rate)
-        known = _truth(truth, sample, waveform[0], torch.from_numpy(mel).T, films)
-        mels.append(mel)
-        clear.append(mel[known.clear])
-        values.append(known.formants[known.clear])
-    found, heard = np.concatenate(values), np.concatenate(clear)
-    mean = np.nanmean(found, axis=0) if len(found) else np.full(3, np.nan)
-    known_enough = truth is not None and len(found) >= FEWEST
-    reader = FormantReader.fit(heard, found) if known_enough else None
-    return np.concatenate(mels).mean(axis=0), mean, reader
-
-
-def _truth(
-    folder: str | Path | None, sample: Sample, waveform: Tensor, mels: Tensor, films: SequenceDataset
-) -> Truth:
-    count = mels.shape[1]
-    if folder is not None:
-        path = Path(folder) / f"{sample.id}.npz"
-        stored = load_truth(path)
-        rows = slice(sample.alignment.first_mel, sample.alignment.first_mel + count)
-        values = {name: array[rows] for name, array in stored.items()}
-        if len(values["f0"]) != count:
-            raise FileError(path, f"{len(stored['f0'])} frames", f"those of {sample.id}, {count}")
-        open_tract = values["area"].min(axis=1) > _CLOSED
-        clear = (values["f0"] > 0) & open_tract & (values["articulators"][:, _VELUM] < 0.2)
-        return Truth(values["formants"].astype(np.float64), clear, "the tube")
-    power = mels.numpy().max(axis=0)
-    loud = power > power.max() + _QUIET_DB
-    times = np.arange(count) / films.meta.mel.frame_rate
-    found = formants(waveform.numpy(), films.meta.mel.sample_rate, times, loud)
-    return Truth(found, loud & np.isfinite(found[:, 0]), "the recording")
+    return chosen
 
 
 def _measure(
@@ -261,11 +201,11 @@ def _measure(
     return row, found
 
 
-def _mean_row(mean_mel: Floats, mean_formants: Floats, mels: Tensor, known: Truth) -> Row:
-    flat = np.broadcast_to(mean_mel[:, None], tuple(mels.shape))
+def _mean_row(baseline: Baseline, mels: Tensor, known: Truth) -> Row:
+    flat = np.broadcast_to(baseline.mel[:, None], tuple(mels.shape))
     row: Row = {"mcd_db": metrics.mel_cepstral_distortion(flat, mels.numpy())}
     row |= {f"mel_{name}_db": value for name, value in metrics.band_errors(flat, mels.numpy()).items()}
-    guess = np.broadcast_to(mean_formants, known.formants.shape)
+    guess = np.broadcast_to(baseline.formants, known.formants.shape)
     for number in range(3):
         wrong = metrics.errors(guess[:, number], known.formants[:, number], known.clear)
         row[f"f{number + 1}_rmse_hz"] = wrong.rmse

@@ -1,20 +1,15 @@
 """The report on heat maps: one web page with its figures in it, and the same numbers as JSON."""
 
-import base64
-import html
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio_io.atomic import write_json, write_text
-from audio_io.figures import new_figure
+from audio_io.atomic import write_json
 from mri2speech.gradcam.faithfulness import Example
 from mri2speech.gradcam.pictures import overlay
+from mri2speech.pages import picture_html, table_html, write_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,11 +38,11 @@ def write_report(folder: str | Path, results: dict[str, Any], examples: Sequence
     write_json(root / "faithfulness.json", results)
     height, width = results["map"]
     method = results["settings"]["gradcam"]["method"]
-    top = results["settings"]["test"]["top"]
+    top, curves = results["settings"]["test"]["top"], results["curves"]
     body = [
         f"<p>{method}, maps of {height}x{width} cells, {results['frames']} frames of {results['films']} "
         "films. In brackets: 95 % intervals, from resampled films.</p>",
-        _drawn(lambda figure: _draw_examples(figure, examples), 10.0, 2.3 * max(len(examples), 1)),
+        picture_html(lambda figure: _draw_examples(figure, examples), 10.0, 2.3 * max(len(examples), 1)),
     ]
     if results["agreement"]:
         body += [
@@ -68,31 +63,22 @@ def write_report(folder: str | Path, results: dict[str, Any], examples: Sequence
         "<p>Change of the predicted band while a frame is taken away from the hottest pixel on (good: "
         "rises early, large area), and what remains of it while the frame comes back (good: falls early, "
         "small area).</p>",
-        _drawn(lambda figure: _draw_curves(figure, results["curves"]), 10.0, 3.4 * len(results["curves"])),
-        *(_areas(band, rows) for band, rows in results["curves"].items()),
+        picture_html(
+            lambda figure: _draw_curves(figure, results["curves"]), 10.0, 3.4 * len(results["curves"])
+        ),
+        *(_areas(band, rows) for band, rows in curves.items()),
         f"<h2>{_WORDS['randomisation']}</h2>",
         "<p>Rank correlation of the maps with those of the trained model, its parts destroyed from the "
         "output to the input. A map of the model falls to 0; a map of the image stays.</p>",
-        _drawn(lambda figure: _draw_cascade(figure, results["randomisation"]), 10.0, 3.2),
+        picture_html(lambda figure: _draw_cascade(figure, results["randomisation"]), 10.0, 3.2),
     ]
-    template = resources.files("mri2speech.gradcam").joinpath("page.html").read_text(encoding="utf-8")
-    page = Template(template).substitute(title="Are the heat maps true?", body="\n".join(body))
-    write_text(root / "index.html", page)
+    write_html(root / "index.html", "Are the heat maps true?", body)
     return root / "index.html"
 
 
 def _interval(value: Sequence[float], digits: int = 2) -> str:
     mean, low, high = (f"{number:.{digits}f}" for number in value)
     return f"{mean} ({low} to {high})"
-
-
-def _table(caption: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in heads)
-    lines = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>"
-    )
 
 
 def _agreement(band: str, rows: dict[str, Any]) -> str:
@@ -104,13 +90,13 @@ def _agreement(band: str, rows: dict[str, Any]) -> str:
             rival, _interval(row["rank_correlation"]), "" if ahead is None else _interval(ahead),
             _interval(row["overlap"]), _interval(row["pointing"]),
         ))  # fmt: skip
-    return _table(band, heads, lines)
+    return table_html(heads, lines, caption=band)
 
 
 def _organs(band: str, rows: dict[str, Any]) -> str:
     names = sorted(rows["cause"], key=lambda name: -float(rows["cause"][name]))
     lines = [(name, f"{rows['map'][name]:.0%}", f"{rows['cause'][name]:.0%}") for name in names]
-    return _table(f"{band}: share of the heat", ("", "map", "cause"), lines)
+    return table_html(("", "map", "cause"), lines, caption=f"{band}: share of the heat")
 
 
 def _masking(band: str, rows: dict[str, Any]) -> str:
@@ -118,7 +104,7 @@ def _masking(band: str, rows: dict[str, Any]) -> str:
         (guess, _interval(row["change_db"]), _interval(row["ratio_to_random"]) if guess != "random" else "")
         for guess, row in rows.items()
     ]
-    return _table(band, ("region of", "change in dB", "ratio to random"), lines)
+    return table_html(("region of", "change in dB", "ratio to random"), lines, caption=band)
 
 
 def _areas(band: str, rows: dict[str, Any]) -> str:
@@ -126,18 +112,8 @@ def _areas(band: str, rows: dict[str, Any]) -> str:
         (guess, _interval(row["deletion_area"]), _interval(row["insertion_area"]))
         for guess, row in rows.items()
     ]
-    return _table(
-        f"{band}: area", ("order of", "deletion (large is good)", "insertion (small is good)"), lines
-    )
-
-
-def _drawn(draw: "Callable[[Figure], None]", width: float, height: float) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        png = Path(folder) / "figure.png"
-        with new_figure(png, width=width, height=height) as figure:
-            draw(figure)
-        encoded = base64.b64encode(png.read_bytes()).decode("ascii")
-    return f'<img alt="" src="data:image/png;base64,{encoded}">'
+    heads = ("order of", "deletion (large is good)", "insertion (small is good)")
+    return table_html(heads, lines, caption=f"{band}: area")
 
 
 def _draw_examples(figure: "Figure", examples: Sequence[Example]) -> None:

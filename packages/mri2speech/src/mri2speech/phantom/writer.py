@@ -8,18 +8,19 @@
 Reference: the folders are those that `mri2speech preprocess` takes.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from audio_io import save
-from audio_io.atomic import atomic_path, fingerprint, write_json
-from audio_io.errors import ConfigError, FileError
+from audio_io.atomic import atomic_path, fingerprint
+from audio_io.claims import claim_for
+from audio_io.errors import ConfigError
 from mri2speech.arrays import Arrays, read_archive
 from mri2speech.phantom.anatomy import speaker
 from mri2speech.phantom.config import PhantomConfig
@@ -56,23 +57,20 @@ def write_corpus(
 
     Raises:
         ConfigError: If `workers` is less than 1.
-        FileError: If the folder holds a corpus with other settings.
+        FileError: If the folder holds a corpus of other settings, or something else.
         UserError: If a process was killed.
     """
     if workers < 1:
         raise ConfigError("workers", workers, "at least 1")
     config = config or PhantomConfig()
     root = Path(folder)
-    about = {"settings": asdict(config), "version": VERSION}
+    about: dict[str, Any] = {"settings": asdict(config), "version": VERSION}
     about["fingerprint"] = fingerprint(about)
-    _check(root / "corpus.json", about)
+    about["speakers"] = [asdict(speaker(number, config.seed)) for number in range(config.speakers)]
+    claim_for(root / "corpus.json", about, "a corpus of the phantom")
     for part in ("videos", "audio", "truth"):
         (root / part).mkdir(parents=True, exist_ok=True)
     everything = list(plans(config))
-    write_json(
-        root / "corpus.json",
-        {**about, "speakers": [asdict(speaker(n, config.seed)) for n in range(config.speakers)]},
-    )
     missing = [
         plan for plan in everything if not all(path.exists() for path in _files(root, plan.id, browser))
     ]
@@ -116,14 +114,3 @@ def _write_truth(path: Path, made: Utterance) -> None:
     arrays = {name: getattr(made, name) for name in TRUTH}
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays, phones=np.array(made.phones), fps=made.fps)
-
-
-def _check(path: Path, about: dict[str, object]) -> None:
-    if not path.exists():
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileError(path, f"not a corpus of the phantom ({error})", "an empty folder or one") from error
-    if found != about["fingerprint"]:
-        raise FileError(path, "a corpus with other settings", "the same settings, or another folder")

@@ -14,10 +14,13 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 import audio_io
+from audio_io.atomic import write_text
 from audio_io.errors import FileError
 from mri2speech.arrays import read_array
 from mri2speech.config import MEL_FLOOR
 from mri2speech.features import mel_db, mel_log
+from mri2speech.meta import Meta
+from mri2speech.splits import Split
 from mri2speech.vocoder.config import VocoderConfig, VocoderData
 
 Batch = tuple[Tensor, Tensor]
@@ -46,6 +49,28 @@ def read_filelist(path: str | Path) -> list[str]:
     if not names:
         raise FileError(path, "nothing", wanted)
     return names
+
+
+def write_filelists(data: str | Path, split: str | Path, folder: str | Path) -> tuple[Path, Path]:
+    """File lists of the utterances that an acoustic model was trained and validated on.
+
+    What is kept for its test is in neither: the vocoder that speaks it there has not heard it either.
+
+    Args:
+        data: What `mri2speech preprocess` wrote.
+        split: The split.json of the acoustic model's training.
+        folder: Where `training.txt` and `validation.txt` go.
+
+    Raises:
+        FileError: If a file cannot be used, or the split belongs to another data set.
+        ConfigError: If the split is of windows that were dealt out one by one.
+    """
+    meta = Meta.load(data)
+    parts = Split.load(split, meta).utterances(meta)
+    paths = Path(folder) / "training.txt", Path(folder) / "validation.txt"
+    for path, chosen in zip(paths, (parts.train, parts.validation), strict=True):
+        write_text(path, "".join(f"{meta.samples[index].id}|\n" for index in chosen))
+    return paths
 
 
 def recordings(wavs: Path | None, data: Path | None) -> list[Path]:
