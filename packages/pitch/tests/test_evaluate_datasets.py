@@ -6,6 +6,7 @@ import audio_io
 import pitch
 from audio_io.errors import ConfigError, FileError
 from pitch.evaluate import load_dataset, score_network
+from pitch.tracking import TrackConfig, Tracker
 
 RATE = 16000
 
@@ -152,6 +153,28 @@ def test_labels_that_cannot_be_read_are_named(text, message, tmp_path, voice):
     with pytest.raises(FileError, match=message) as caught:
         example.truth()
     assert "one.f0.csv" in str(caught.value)
+
+
+def test_what_a_tracker_estimated_is_not_taken_for_the_truth(tmp_path, voice):
+    waveform, f0 = voice
+    audio_io.save(tmp_path / "a.wav", waveform, RATE)
+    Tracker(TrackConfig(model="tiny")).track_file(tmp_path / "a.wav").save_csv(tmp_path / "a.f0.csv")
+    (example,) = load_dataset("folder", tmp_path)
+    with pytest.raises(
+        FileError, match=r"a\.f0\.csv: found the estimates of a tracker \(a column 'confidence'\)"
+    ):
+        example.truth()
+    # Labels beside them are used.
+    _csv(tmp_path / "a.csv", np.arange(0, 1, 0.01), f0(np.arange(0, 1, 0.01)))
+    (example,) = load_dataset("folder", tmp_path)
+    assert len(example.truth().times) == 100
+
+
+def test_labels_of_spreadsheets_may_begin_with_a_mark_of_byte_order(tmp_path, voice):
+    audio_io.save(tmp_path / "a.wav", voice[0], RATE)
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf0.0,220\n0.5,0\n")
+    (example,) = load_dataset("folder", tmp_path)
+    assert example.truth().frequency.tolist() == [220.0, 0.0]
 
 
 def test_names_and_folders_that_are_none_are_refused(tmp_path):

@@ -1,8 +1,12 @@
+import dataclasses
+
+import mido
 import numpy as np
 import pytest
 
-from pitch import NoteConfig, demo, segment_notes, synth
+from pitch import NoteConfig, analyze_track, demo, segment_notes, synth
 from pitch.notes import note_name
+from pitch.outputs.events import save_midi
 from pitch.result import Overview, Track
 from pitch.tracking import TrackConfig, Tracker
 
@@ -57,10 +61,17 @@ def test_steps_and_gaps_part_notes_and_short_gaps_do_not():
     voiced[160:164] = False  # 40 ms: a consonant
     notes = segment_notes(track_of(midi, voiced=voiced))
     assert [round(note.midi) for note in notes] == [60, 61, 61, 64]
-    assert [note.onset for note in notes] == pytest.approx([0.0, 0.495, 0.995, 1.195], abs=0.011)
-    assert [note.offset for note in notes] == pytest.approx([0.495, 0.895, 1.195, 1.795], abs=0.011)
+    assert [note.onset for note in notes] == pytest.approx([0.0, 0.495, 0.995, 1.195])
+    assert [note.offset for note in notes] == pytest.approx([0.495, 0.895, 1.195, 1.795])
     apart = segment_notes(track_of(midi, voiced=voiced), NoteConfig(max_gap=0.0))
     assert [round(note.midi) for note in apart] == [60, 61, 61, 64, 64]
+
+
+@pytest.mark.parametrize("hop", [0.005, 0.01, 0.02])
+def test_a_step_is_placed_between_its_two_frames(hop):
+    frames = round(0.5 / hop)
+    notes = segment_notes(track_of(np.repeat([60.0, 64.0, 60.0, 67.0], frames), hop=hop))
+    assert [note.onset / hop for note in notes[1:]] == pytest.approx([k * frames - 0.5 for k in (1, 2, 3)])
 
 
 def test_octave_jumps_of_the_tracker_and_blips_are_no_notes():
@@ -83,3 +94,27 @@ def test_a_note_says_how_far_it_is_from_the_nearest():
     assert note.name == "C4"
     assert note.cents == pytest.approx(30, abs=0.01)
     assert note_name(note.frequency) == "C4 +30 cents"
+
+
+def test_notes_of_single_frames_keep_their_frame(tmp_path):
+    # A frame every 100 ms: as long as the shortest note.
+    notes = segment_notes(track_of([60, 72, 72, 65], hop=0.1))
+    assert [note.name for note in notes] == ["C4", "C5", "F4"]
+    gaps = track_of([60, 72, 72, 60, 72], voiced=np.array([True, False, False, True, True]), hop=0.1)
+    for config in (NoteConfig(max_gap=1.0), NoteConfig(max_gap=1.0, change_cost=0.0, min_step=0.0)):
+        assert all(np.isfinite(note.frequency) for note in segment_notes(gaps, config))
+
+
+def test_a_note_in_the_last_frame_alone_can_be_analysed_and_played(tmp_path):
+    # 3,200 samples: the last of three frames is centred on the end of the recording.
+    voiced = np.array([False, False, True])
+    track = dataclasses.replace(track_of([60, 60, 69], voiced=voiced, hop=0.1), duration=0.2)
+    (note,) = analyze_track(track).notes
+    assert (note.name, note.onset_s, note.offset_s) == ("A4", pytest.approx(0.15), 0.2)
+    save_midi(tmp_path / "a.mid", track, segment_notes(track), name="a")
+    played = [
+        (message.type, message.note)
+        for message in mido.MidiFile(tmp_path / "a.mid")
+        if "note" in message.type
+    ]
+    assert played == [("note_on", 69), ("note_off", 69)]

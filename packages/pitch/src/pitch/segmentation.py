@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 LEVEL_STEP = 10.0  # cents between the levels that are tried
 # A frame further than this from its level costs no more: a jump of the tracker by an octave is one bad frame.
 FARTHEST = 100.0  # cents
-SLOPE_SIGMA = 0.02  # s, of the Gaussian whose derivative finds where the pitch changes fastest
+SLOPE_SIGMA = 0.02  # s, of the Gaussian that smooths the contour where it is searched for its fastest change
 SLOPE_REACH = 0.08  # s to either side of a change of level
 
 
@@ -58,6 +58,8 @@ def segment_notes(track: Track, config: NoteConfig | None = None) -> list[NoteEv
         for span in _spans(cents[window], voiced[window], hop, config):
             first, last = span.first + region.first, span.last + region.first
             sung = np.flatnonzero(voiced[first:last]) + first
+            if not len(sung):
+                continue
             notes.append(
                 NoteEvent(
                     onset=max(0.0, (first - 0.5) * hop),
@@ -90,8 +92,8 @@ def _spans(cents: Floats, voiced: npt.NDArray[np.bool_], hop: float, config: Not
     reach = max(1, round(SLOPE_REACH / hop))
     for before, after in pairwise(spans):
         rising = np.median(filled[after.first : after.last]) > np.median(filled[before.first : before.last])
-        # Half of each note stays its own.
-        low = max(after.first - reach, (before.first + before.last) // 2)
+        # Half of each note stays its own, and one frame at least.
+        low = max(after.first - reach, (before.first + before.last) // 2, before.first + 1)
         high = min(after.first + reach, (after.first + after.last) // 2)
         steepest = low + int(np.argmax(slope[low : high + 1] * (1 if rising else -1)))
         before.last = after.first = steepest
@@ -157,10 +159,10 @@ def _median(span: _Span, cents: Floats) -> float:
 
 
 def _slope(cents: Floats, hop: float) -> Floats:
-    """Slope of the contour, smoothed by a Gaussian; only its order matters."""
+    """Change from the frame before to each frame, smoothed by a Gaussian."""
     sigma = max(SLOPE_SIGMA / hop, 0.3)
     reach = max(1, round(3 * sigma))
     lag = np.arange(-reach, reach + 1)
-    derivative = -lag * np.exp(-0.5 * (lag / sigma) ** 2)
-    padded = np.pad(cents, reach, mode="edge")
-    return np.asarray(np.convolve(padded, derivative, mode="valid"), dtype=np.float64)
+    weights = np.exp(-0.5 * (lag / sigma) ** 2)
+    changes = np.pad(np.diff(cents, prepend=cents[0]), reach)
+    return np.asarray(np.convolve(changes, weights, mode="valid"), dtype=np.float64)

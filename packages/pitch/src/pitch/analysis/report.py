@@ -245,7 +245,7 @@ def analyze_track(
 
 def _measure(event: NoteEvent, track: Track) -> _Measured:
     times = track.times
-    frames = np.flatnonzero((times >= event.onset) & (times < event.offset) & track.voiced)
+    frames = np.flatnonzero((times >= event.onset) & (times <= event.offset) & track.voiced)
     time = times[frames]
     cents = 1200 * np.log2(track.frequency[frames].astype(np.float64) / event.frequency)
     centre, first = 0.0, -1

@@ -15,6 +15,7 @@ Reference:
     mirdata's loader `vocadito`.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def _plain_folder(root: Path) -> list[Example]:
 
 def _plain_example(root: Path, recording: Path) -> Example:
     name = recording.relative_to(root).as_posix()
-    for suffix in (".f0.csv", ".csv"):
+    for suffix in (".csv", ".f0.csv"):
         label = recording.with_name(recording.stem + suffix)
         if label.is_file():
             truth = functools.partial(read_time_frequency, label)
@@ -126,8 +127,13 @@ def read_time_frequency(path: str | Path) -> Truth:
     Further columns are ignored; frequencies of 0 and below mean no pitch.
 
     Raises:
-        FileError: If it cannot be read so.
+        FileError: If it cannot be read so, or is what a tracker estimated, as `pitch track` writes it.
     """
+    with contextlib.suppress(OSError, ValueError), Path(path).open(encoding="utf-8-sig") as file:
+        heading = file.readline().lower().strip().split(",")
+        if "confidence" in heading:
+            expected = "the true pitch as time,frequency; --against compares with the track of a capacity"
+            raise FileError(path, "the estimates of a tracker (a column 'confidence')", expected)
     table = _read_table(Path(path), delimiter=",", columns=2, expected="rows of time,frequency")
     times, frequency = table.T
     if (np.diff(times) <= 0).any():
@@ -163,7 +169,12 @@ def _read_table(path: Path, *, delimiter: str | None, columns: int, expected: st
         with path.open(encoding="utf-8-sig") as file:
             first = file.readline().split(delimiter)[0].strip()
         table = np.loadtxt(
-            path, delimiter=delimiter, usecols=range(columns), ndmin=2, skiprows=0 if _is_number(first) else 1
+            path,
+            delimiter=delimiter,
+            usecols=range(columns),
+            ndmin=2,
+            skiprows=0 if _is_number(first) else 1,
+            encoding="utf-8-sig",
         )
     except FileNotFoundError:
         raise FileError(path, "no file", expected) from None

@@ -71,7 +71,7 @@ def _midi_events(track: Track, notes: Sequence[NoteEvent]) -> Iterator[tuple[int
     for note in notes:
         key = round(note.midi)
         start, end = round(1000 * note.onset), round(1000 * note.offset)
-        frames = np.flatnonzero((times >= note.onset) & (times < note.offset) & voiced)
+        frames = np.flatnonzero((times >= note.onset) & (times <= note.offset) & voiced)
         written = None
         for frame in frames:
             cents = 100 * (frequency_to_midi(float(track.frequency[frame])) - key)
