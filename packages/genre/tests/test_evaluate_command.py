@@ -40,6 +40,15 @@ def songs(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def trained(songs, tmp_path_factory):
+    """The folder of a run."""
+    folder = tmp_path_factory.mktemp("trained")
+    command = ["train", str(songs), "-o", str(folder / "run"), "--device", "cpu"]
+    assert main([*command, *options(folder / "cache")]) == 0
+    return folder / "run"
+
+
 def options(cache):
     found = {"separator": "stems", "separation-cache-dir": cache, "duration": 1, "n-mels": 32}
     found |= {"image": "native", "backbone": "mobilenet_v3_small", "weights": "none", "frozen-stages": 0}
@@ -152,13 +161,17 @@ def test_nothing_is_left_of_an_evaluation_of_nothing(tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
-def test_other_settings_are_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
+def test_other_settings_are_said_before_any_work(songs, trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("genre.stem_cache.StemCache.fill", lambda *_, **__: pytest.fail("separated"))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "cross_validation.json").write_text('{"folds": 3}')
     command = ["evaluate", str(songs), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
     assert main([*command, "--folds", "2"]) == 2
     assert "found others than" in capsys.readouterr().err
+    shutil.copytree(trained, tmp_path / "run")
+    command = ["train", str(songs), "-o", str(tmp_path / "run"), *options(tmp_path / "cache")]
+    assert main([*command, "--lr", "0.5"]) == 2
+    assert "lr: found 0.5, but" in capsys.readouterr().err
 
 
 def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monkeypatch):
@@ -168,6 +181,8 @@ def test_missing_artists_are_said_before_any_work(songs, tmp_path, capsys, monke
     command = ["evaluate", str(tmp_path / "songs"), "-o", str(tmp_path / "out"), *options(tmp_path / "cache")]
     assert main([*command, "--by", "artist", "--folds", "2"]) == 2
     assert "has none, expected an artist for every track" in capsys.readouterr().err
+    assert main(["train", *command[1:], "--split", "artist"]) == 2
+    assert "split: found artist, and high__t0 has none" in capsys.readouterr().err
     # Without --by such a corpus has random folds; here its genres are too small for them.
     assert main([*command, "--folds", "7"]) == 2
     said = capsys.readouterr()
@@ -226,10 +241,8 @@ def test_a_folder_that_cannot_be_used_is_said_before_any_work(songs, tmp_path, c
     assert capsys.readouterr().err == f"genre: error: {tmp_path / 'new'}: Read-only file system\n"
 
 
-def test_training_ends_with_the_temperature(songs, tmp_path):
-    out = tmp_path / "run"
-    command = ["train", str(songs), "-o", str(out), "--device", "cpu", *options(tmp_path / "cache")]
-    assert main(command) == 0
+def test_training_ends_with_the_temperature(trained):
+    out = trained
     temperature = checkpoints.load(out / "best_model.pth").temperature
     assert temperature != 1
     log = (out / "train_log.txt").read_text()

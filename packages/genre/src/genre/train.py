@@ -225,6 +225,21 @@ def _describe(
     }
 
 
+def check_settings(folder: str | Path, settings: Settings) -> None:
+    """Refuse a folder with a run of other settings, whatever its tracks.
+
+    Args:
+        folder: Of the run; there may be none yet.
+        settings: What the result depends on.
+
+    Raises:
+        ConfigError: If the run has other settings; it names the first of them.
+        FileError: If its description cannot be read.
+    """
+    if (Path(folder) / CHECKPOINT).is_file():
+        _recall_statistics(Path(folder), dataclasses.asdict(settings))
+
+
 def _recall_statistics(folder: Path, description: Mapping[str, Any]) -> Statistics:
     """What was measured when the run began.
 
@@ -237,7 +252,7 @@ def _recall_statistics(folder: Path, description: Mapping[str, Any]) -> Statisti
         known = json.loads(path.read_text(encoding="utf-8"))
         statistics = Statistics(**{key: tuple(value) for key, value in known["statistics"].items()})
         # Runs of before recordings were described go on.
-        known.setdefault("recordings", description["recordings"])
+        known.setdefault("recordings", description.get("recordings"))
         tables = {name: type(value)(known[name]) for name, value in description.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(path, "no description of the run", "that of the checkpoint beside it") from error

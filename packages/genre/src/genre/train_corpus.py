@@ -16,7 +16,7 @@ from genre.locks import hold_folder
 from genre.model import build_network
 from genre.run_config import RunConfig, Settings
 from genre.stem_cache import StemCache
-from genre.train import FitResult, check_labels, check_learnable, fit
+from genre.train import FitResult, check_labels, check_learnable, check_settings, fit
 from genre.train_callbacks import CHECKPOINT, LOG, Log
 
 
@@ -64,17 +64,20 @@ def _train_corpus(
     log = Log(Path(out) / LOG)
     for problem in corpus.problems:
         log.say(f"note: {problem}")
+    by_artist = run.split == "artist"
+    # Hours of separation shall not end at artists, other settings or weights that are missing.
+    if by_artist and (unknown := [track.id for track in corpus.tracks if not track.artist]):
+        expected = "an artist for every track (column artist in tracks.csv, or --artists), or split random"
+        raise ConfigError("split", f"artist, and {unknown[0]} has none", expected)
+    if run.resume:
+        check_settings(out, settings)
     if settings.train.weights != "none" and not (run.resume and (log.path.parent / CHECKPOINT).is_file()):
-        # Hours of separation shall not end at weights that are missing.
         build_network(settings.train, len(corpus.labels))
     cache = StemCache(settings.separation, settings.features)
     summary = cache.fill(corpus.tracks, device=device, jobs=jobs)
     for fault in summary.faults:
         log.say(f"left out: {fault.problem}")
     log.say(f"{cache.folder}: {summary.text()}")
-    by_artist = run.split == "artist"
-    if by_artist and not all(track.artist for track in summary.ready):
-        raise ConfigError("split", "tracks without artist", "a column artist in tracks.csv, or split random")
     share, seed = settings.train.test_size, settings.train.seed
     first: dict[str, str] = {}
     pairs = [(first.setdefault(cache.digest(track), track.id), track.id) for track in summary.ready]
