@@ -240,10 +240,11 @@ def _read_contest(root: Path) -> Corpus:
     if sample_submit is not None:
         rows = read_table(sample_submit, ("file_name", "label_id"), has_header=False)
         wanted = _submit_names(rows, test, sample_submit.name, problems)
+        listed = set(wanted)
         problems.extend(
             f"{path.relative_to(root).as_posix()}: not in {sample_submit.name}"
             for name, path in test.items()
-            if name not in set(wanted)
+            if name not in listed
         )
     labelled = [(path, *entry) for path, entry in entries.items()]
     tracks = _make_tracks(root, [*labelled, *((test[name], None, None) for name in wanted)], by_name=True)
