@@ -83,7 +83,8 @@ def convert(
     compared with the module's own before anything is converted.
 
     Args:
-        module: Inputs and outputs have to be real tensors.
+        module: Inputs and outputs have to be real tensors. A `Realized` one is taken as it is, which saves
+            time if it is converted more than once.
         example_inputs: Inputs of the shapes that the package shall take.
         path: Where to write; a package that is there is replaced when the new one is complete.
         input_names: A name for each input.
@@ -116,7 +117,7 @@ def convert(
     _reset_peak_memory()
     measured = None
     with Progress(f"convert to {path.name}", 4 + parity, "steps") as progress, quiet():
-        realized = Realized(module, inputs)
+        realized = module if isinstance(module, Realized) else Realized(module, inputs)
         program = capture(realized, inputs, how=config.capture, further_inputs=further_inputs)
         progress.advance(1)
         # Lengths may be completed to the same number of frames.
