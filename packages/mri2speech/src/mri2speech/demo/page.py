@@ -60,8 +60,8 @@ def write_page(
             "formants</a></p>",
         ]
     body.append(
-        "<h2>What the model looks at</h2>\n<p>The generated speech, and heat maps (Grad-CAM) of what raises "
-        'the energy at 300-900 Hz (F1) and at 900-2500 Hz (F2).</p>\n<div class="row">'
+        "<h2>What the model looks at</h2>\n<p>The generated speech, and heat maps (Grad-CAM) of what "
+        'raises or lowers the energy at 300-900 Hz (F1) and at 900-2500 Hz (F2).</p>\n<div class="row">'
     )
     for group, name in shown:
         place = f"gradcam/{group}_{name}"

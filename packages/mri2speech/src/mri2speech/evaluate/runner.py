@@ -250,11 +250,12 @@ def _pitch_tracker(mel: MelConfig, notes: list[str]) -> PitchTrack | None:
 def summary(means: Mapping[str, Mapping[str, float]]) -> str:
     """The finding in one sentence."""
     said, mean = means["predicted"], means["mean"]
-    kind = "reader_rmse_hz" if "f1_reader_rmse_hz" in said else "rmse_hz"
-    parts = [
-        f"F{n} within {said[f'f{n}_{kind}']:.0f} Hz (the mean: {mean[f'f{n}_rmse_hz']:.0f} Hz)"
-        for n in (1, 2)
-    ]
+    parts = []
+    for number in (1, 2):
+        found = [f"{said[f'f{number}_rmse_hz']:.0f} Hz by peaks"]
+        if f"f{number}_reader_rmse_hz" in said:
+            found.append(f"{said[f'f{number}_reader_rmse_hz']:.0f} Hz by the spectrum")
+        parts.append(f"F{number} within {', '.join(found)} (the mean: {mean[f'f{number}_rmse_hz']:.0f} Hz)")
     copied = means["copy"]["mcd_db"]
     return (
         f"Speech read off the film has {' and '.join(parts)}, mel-cepstral distortion "

@@ -145,17 +145,13 @@ def _outer(speaker: Speaker, values: Points, origin: Points, direction: Points) 
     """Distance of the wall from the origins along the lines, `[T, G]`."""
     out = np.empty(origin.shape[:2])
     moved = _raised(speaker.wall(), speaker, values)
-    for start, stop in _PHARYNX:
-        out[:, start:stop] = -_at_height(moved, origin[:, start:stop, 1])
+    out[:, :PHARYNX_LINES] = -_at_height(moved, origin[:, :PHARYNX_LINES, 1])
     fixed = slice(PHARYNX_LINES, None)
     high = _cross(speaker.wall(0.0), origin[0, fixed], direction[0, fixed])
     low = _cross(speaker.wall(1.0), origin[0, fixed], direction[0, fixed])
     velum = np.clip(values[:, 7], 0, 1)[:, None]
     out[:, fixed] = (1 - velum) * high + velum * low
     return out
-
-
-_PHARYNX = ((0, PHARYNX_LINES),)
 
 
 def _raised(points: Points, speaker: Speaker, values: Points) -> Points:
