@@ -244,6 +244,25 @@ def test_two_sound_files_of_one_name_are_refused_naming_both(tmp_path, capsys):
     assert [sample.audio for sample in Meta.load(tmp_path / "d").samples] == ["a_clean.wav", "b.wav"]
 
 
+def test_films_of_two_folders_do_not_share_a_sound_file(tmp_path, capsys):
+    for number, name in enumerate(("s1/a", "s2/a", "s2/b")):
+        film(tmp_path / "films" / f"{name}.avi", seed=number)
+    for name in ("a", "b"):
+        save(tmp_path / "wavs" / f"{name}.wav", sound(30 / FPS)[None], RATE)
+    command = ["preprocess", "--data-dir", str(tmp_path / "films"), "--image-size", "16"]
+    command += ["--audio-dir", str(tmp_path / "wavs"), "--out-dir", str(tmp_path / "d")]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    shared = "found the sound file a.wav for s1/a.avi and s2/a.avi, expected one for each, as"
+    assert f"s1/a.avi: {shared} s1/a.wav" in error
+    assert f"s2/a.avi: {shared} s2/a.wav" in error
+    assert [sample.id for sample in Meta.load(tmp_path / "d").samples] == ["s2_b"]
+    for name in ("s1", "s2"):
+        save(tmp_path / "wavs" / name / "a.wav", sound(30 / FPS)[None], RATE)
+    assert main(command) == 0
+    assert [sample.audio for sample in Meta.load(tmp_path / "d").samples] == ["s1/a.wav", "s2/a.wav", "b.wav"]
+
+
 def test_a_mask_is_multiplied_in_and_must_fit(tmp_path, capsys):
     film(tmp_path / "films" / "s1_a.avi")
     (tmp_path / "masks").mkdir()

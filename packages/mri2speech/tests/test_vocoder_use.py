@@ -127,6 +127,13 @@ def test_mels_are_exported_as_log_amplitudes_of_the_recording_and_of_the_predict
         predicted = np.load(dataset / "mels_ft_log_normalized" / f"{name}.npy")
         assert predicted.shape == (64, frames)
         assert np.abs(predicted - expected.numpy()).max() < 1e-4
+    # Bare weights need a scaler, which can be given; these are of another model than the original one.
+    torch.save(model.state_dict(), tmp_path / "bare.pt")
+    bare = ["vocoder", "export-mels", "--data", str(dataset), "--acoustic", str(tmp_path / "bare.pt")]
+    assert main(bare) == 2
+    assert "holds weights alone, expected the scaler.json they belong to" in capsys.readouterr().err
+    assert main([*bare, "--scaler", str(dataset / "scaler.json")]) == 2
+    assert "weights of another architecture" in capsys.readouterr().err
 
 
 def test_several_vocoders_are_compared_in_a_table_and_on_a_page(checkpoint, wavs, tmp_path, capsys):

@@ -34,6 +34,7 @@ def add_command(commands: Commands) -> None:
         "--acoustic", type=Path, required=True, metavar="FILE", help="acoustic model, best.pt"
     )
     parser.add_argument("--vocoder", default=EMBEDDED, metavar="FILE", help="(default: embedded)")
+    parser.add_argument("--scaler", type=Path, metavar="FILE", help="scaler.json instead of the model's own")
     parser.add_argument("--split", type=Path, metavar="FILE", help="split.json (default: beside --acoustic)")
     parser.add_argument("--truth", type=Path, metavar="DIR", help="truth folder of a phantom")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="where to write")
@@ -58,8 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             text = f"{beside} is of another data set; every utterance of {arguments.data} is measured"
             print(f"mri2speech: note: {text}", file=sys.stderr)
+    device = cli.pick_device(arguments.device)
     synthesizer = Synthesizer.load(
-        arguments.acoustic, arguments.vocoder, device=cli.pick_device(arguments.device)
+        arguments.acoustic, arguments.vocoder, scaler=arguments.scaler, device=device
     )
     result = evaluate(arguments.data, synthesizer, config, split=split, truth=arguments.truth)
     write(result, arguments.output)

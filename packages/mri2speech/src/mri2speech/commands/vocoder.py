@@ -133,6 +133,7 @@ def _flag(text: str) -> bool:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="preprocessed data set")
     parser.add_argument("--acoustic", type=Path, metavar="FILE", help="checkpoint of the acoustic model")
+    parser.add_argument("--scaler", type=Path, metavar="FILE", help="scaler.json instead of the model's own")
     parser.add_argument(
         "-o", "--output-dir", type=Path, metavar="DIR", help="where (default: in the data set)"
     )
@@ -144,7 +145,13 @@ def export_mels(arguments: argparse.Namespace) -> int:
     device = cli.pick_device(arguments.device)
     from mri2speech.vocoder.export import export_mels as run
 
-    written = run(arguments.data, arguments.output_dir, acoustic=arguments.acoustic, device=device)
+    written = run(
+        arguments.data,
+        arguments.output_dir,
+        acoustic=arguments.acoustic,
+        scaler=arguments.scaler,
+        device=device,
+    )
     for name, count in written.items():
         print(f"wrote {count} mels to {(arguments.output_dir or arguments.data) / name}")
     return 0

@@ -107,9 +107,25 @@ def find_sources(data_dir: Path, audio_dir: Path | None, config: PreprocessConfi
         audio_name = audio.relative_to(root).as_posix() if audio is not None else None
         offset = offsets.get(identity, config.audio_offset)
         sources.found.append(Source(identity, speaker, name, film, audio, audio_name, mask, offset))
+    _drop_shared_sounds(sources)
     identities = {source.id for source in sources.found}
     sources.unused_offsets = sorted(set(offsets) - identities)
     return sources
+
+
+def _drop_shared_sounds(sources: Sources) -> None:
+    """Drop films of one name in several folders that would all get the one sound file of that name."""
+    films: dict[Path, list[str]] = {}
+    for source in sources.found:
+        if source.audio is not None:
+            films.setdefault(source.audio, []).append(source.name)
+    shared = {audio: names for audio, names in films.items() if len(names) > 1}
+    for source in sources.found:
+        if source.audio in shared:
+            found = f"the sound file {source.audio_name} for {' and '.join(shared[source.audio])}"
+            wanted = f"one for each, as {Path(source.name).with_suffix('.wav').as_posix()} below its folder"
+            sources.dropped.append((source.name, str(FileError(source.name, found, wanted))))
+    sources.found = [source for source in sources.found if source.audio not in shared]
 
 
 def find_films(root: Path) -> list[Path]:

@@ -32,6 +32,7 @@ def export_mels(
     folder: str | Path | None = None,
     *,
     acoustic: str | Path | None = None,
+    scaler: str | Path | None = None,
     device: torch.device | None = None,
 ) -> dict[str, int]:
     """Write the mels of all utterances of a data set.
@@ -40,6 +41,7 @@ def export_mels(
         data: What `mri2speech preprocess` wrote.
         folder: Where the two folders go; the data set's own if None.
         acoustic: Checkpoint of an acoustic model, for the predicted mels as well.
+        scaler: A scaler.json instead of the checkpoint's own; bare weights have none.
         device: Where the model runs; the CPU if None.
 
     Returns:
@@ -53,7 +55,7 @@ def export_mels(
     names = [sample.id for sample in films.meta.samples]
     sources = {GROUND_TRUTH: _ground_truth(Path(data), names)}
     if acoustic is not None:
-        sources[PREDICTED] = _predicted(films, acoustic, torch.device("cpu") if device is None else device)
+        sources[PREDICTED] = _predicted(films, acoustic, scaler, device or torch.device("cpu"))
     with Progress("exporting mels", len(names) * len(sources), "files") as progress:
         for name, mels in sources.items():
             for identity, mel in zip(names, mels, strict=True):
@@ -70,10 +72,12 @@ def _ground_truth(data: Path, names: list[str]) -> Iterator[Tensor]:
         yield torch.from_numpy(read_array(path, "mels in dB")).float()
 
 
-def _predicted(films: SequenceDataset, acoustic: str | Path, device: torch.device) -> Iterator[Tensor]:
+def _predicted(
+    films: SequenceDataset, acoustic: str | Path, scaler_json: str | Path | None, device: torch.device
+) -> Iterator[Tensor]:
     from mri2speech.acoustic import checkpoint
 
-    model, scaler, mel = checkpoint.load(acoustic)
+    model, scaler, mel = checkpoint.load(acoustic, scaler=scaler_json)
     if differs := mel.difference(films.meta.mel):
         raise FileError(acoustic, f"a model of {differs[0]}", f"{differs[1]}, as the data set has it")
     model.to(device)
