@@ -133,6 +133,22 @@ def test_the_log_is_what_the_console_shows(tmp_path, capsys):
     assert capsys.readouterr().err == (tmp_path / "train_log.txt").read_text()
 
 
+def test_what_is_left_of_a_run_that_was_begun_anew_is_not_the_former(complete, tmp_path):
+    class Failing(Tones):
+        def read(self, track, start=0, length=None):
+            if self.reads == 8:  # after the statistics
+                raise RuntimeError("power failure")
+            return super().read(track, start, length)
+
+    folder = tmp_path / "run"
+    shutil.copytree(complete[0], folder)
+    settings = replace(SETTINGS, train=replace(SETTINGS.train, lr=2e-3))
+    with pytest.raises(RuntimeError, match="power failure"):
+        run_fit(folder, Failing(), settings, resume=False)
+    # Or the same command without --no-resume would go on with the weights of the former.
+    assert not (folder / "checkpoint.pth").exists()
+
+
 class Terminal(io.StringIO):
     """A terminal, as far as a program can tell."""
 

@@ -105,6 +105,8 @@ def fit(
     description = _describe(settings, training, validation, labels, stems)
     statistics = _recall_statistics(folder, description) if earlier else None
     if statistics is None:
+        # The state of an earlier run is not of what the description will say.
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         log.say(f"measuring {len(training)} tracks")
         statistics = _measure(training, stems, settings.features)
         write_json(folder / RUN, {**description, "statistics": dataclasses.asdict(statistics)})
