@@ -105,11 +105,9 @@ def fit(
     description = _describe(settings, training, validation, labels, stems)
     statistics = _recall_statistics(folder, description) if earlier else None
     if statistics is None:
-        # The state of an earlier run is not of what the description will say.
-        (folder / CHECKPOINT).unlink(missing_ok=True)
         log.say(f"measuring {len(training)} tracks")
         statistics = _measure(training, stems, settings.features)
-        write_json(folder / RUN, {**description, "statistics": dataclasses.asdict(statistics)})
+        _begin(folder, {**description, "statistics": dataclasses.asdict(statistics)})
 
     config = settings.train
     keeper_state = earlier["callbacks"]["Keeper"] if earlier else {}
@@ -225,6 +223,12 @@ def _describe(
         "validation": [track.id for track in validation],
         "recordings": [stems.digest(track) for track in (*training, *validation)],
     }
+
+
+def _begin(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write what a new run is of; the state of an earlier one in the folder is not of that."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    write_json(folder / RUN, description)
 
 
 def check_settings(folder: str | Path, settings: Settings) -> None:
