@@ -27,4 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     from separation_coreml.ios import write_vectors
 
     write_vectors(arguments.output)
+    print(f"wrote   {arguments.output}")
     return 0
