@@ -25,10 +25,11 @@ class Engine:
 
     In bfloat16 the layers before the classifier are computed with 8 significant bits; the classifier, the
     posteriors and all that follows stay in float32. On the shipped phrase the posteriors then differ by
-    0.010 at most from those of float32, and the pitch of the voiced frames by 0.3 cents at the 99th
+    0.012 at most from those of float32, and the pitch of the voiced frames by 0.3 cents at the 99th
     percentile (`tiny`; `tests/test_precision.py` allows 0.02 and 1 cent). It pays where bfloat16 is
-    multiplied in hardware: on one thread of a CPU with AVX-512 BF16 the fast engine took 1.3 ms a frame
-    instead of 5.4 for `full`. float16 has the range of 6e-5 to 65,504 and is for GPUs only.
+    multiplied in hardware: on one thread of a CPU with AVX-512 BF16 the fast engine took 1.9 ms a frame
+    instead of 3.6 for `full` (`benchmarks/speed.py`). float16 has the range of 6e-5 to 65,504 and is for GPUs
+    only.
 
     Args:
         config: Capacity, engine, precision, whether to compile, batch size.

@@ -53,8 +53,8 @@ class Stream:
     so far and can differ: on the shipped phrase in 11 of 571 frames with a lag of 10, none of them voiced, in
     25 with a lag of 5, one of them voiced. Without a path (`argmax`, `weighted_argmax`) nothing can differ.
 
-    Larger blocks are cheaper, since their frames share a batch: on one core of a server CPU a frame took 3.5
-    ms in blocks of 10 ms and 0.8 ms in blocks of 100 ms with `tiny`, 18 ms and 6 ms with `full`.
+    Larger blocks are cheaper, since their frames share a batch: on one core of a server CPU a frame took 3.6
+    ms in blocks of 10 ms and 0.7 ms in blocks of 100 ms with `tiny`, 19 ms and 5 ms with `full`.
 
     Args:
         config: How to track. Batches are as large as the blocks allow, up to its batch size; with `compile`
