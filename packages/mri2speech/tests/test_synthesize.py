@@ -210,6 +210,9 @@ def test_the_command_writes_speech_and_picture(tmp_path, film, models, capsys):
     frames, _ = load_frames(film, PreprocessConfig(), MelConfig())
     assert waveform.shape[-1] == len(frames) * 420
     assert (tmp_path / "phrase.png").stat().st_size > 20_000
+    # Frames have the size that they had in the data set, if that was another.
+    assert main([*arguments, "-o", str(tmp_path), "--image-size", "96"]) == 2
+    assert "found frames of 96x96, expected square frames, a multiple of 64" in capsys.readouterr().err
 
 
 def test_every_checkpoint_gets_its_folder(tmp_path, film, models):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from audio_io import cli
 from audio_io.settings import add_arguments, from_arguments
 from mri2speech.commands.parsers import Commands, sub_parser
+from mri2speech.config import IMAGE_SIZE
 from mri2speech.gradcam.config import FORMANT_BANDS, FaithfulnessConfig, FormantBand, GradcamConfig
 from mri2speech.preprocess.config import PreprocessConfig
 
@@ -221,6 +222,7 @@ def _bands(arguments: argparse.Namespace) -> tuple[FormantBand, ...]:
 def _add_prepared(parser: argparse.ArgumentParser) -> None:
     prepared = parser.add_argument_group("how the film is prepared, as for the training")
     # Not `resize`, which is the size of the picture in `overlay`.
+    prepared.add_argument("--image-size", type=int, default=IMAGE_SIZE, metavar="PIXELS")
     prepared.add_argument("--shape", choices=("stretch", "letterbox"), default="stretch")
     prepared.add_argument("--interpolation", choices=("linear", "nearest"), default="linear")
     prepared.add_argument(
@@ -230,7 +232,10 @@ def _add_prepared(parser: argparse.ArgumentParser) -> None:
 
 def _prepared(arguments: argparse.Namespace) -> PreprocessConfig:
     return PreprocessConfig(
-        resize=arguments.shape, interpolation=arguments.interpolation, fps=arguments.video_fps
+        image_size=arguments.image_size,
+        resize=arguments.shape,
+        interpolation=arguments.interpolation,
+        fps=arguments.video_fps,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from audio_io import cli
 from audio_io.errors import ConfigError, FileError, UserError
 from mri2speech.commands.parsers import Commands
+from mri2speech.config import IMAGE_SIZE
 from mri2speech.preprocess.config import PreprocessConfig
 from mri2speech.vocoder import EMBEDDED
 
@@ -49,6 +50,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where to write")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     prepared = parser.add_argument_group("how the films are prepared, as for the training")
+    prepared.add_argument("--image-size", type=int, default=IMAGE_SIZE, metavar="PIXELS")
     prepared.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
     prepared.add_argument("--interpolation", choices=("linear", "nearest"), default="linear")
     prepared.add_argument("--fps", type=float, help="frame rate, where the film itself does not tell")
@@ -64,7 +66,10 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`mri2speech synthesize`."""
     config = PreprocessConfig(
-        resize=arguments.resize, interpolation=arguments.interpolation, fps=arguments.fps
+        image_size=arguments.image_size,
+        resize=arguments.resize,
+        interpolation=arguments.interpolation,
+        fps=arguments.fps,
     )
     from mri2speech.synthesize import Synthesizer
 
