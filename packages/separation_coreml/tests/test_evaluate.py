@@ -113,6 +113,9 @@ def test_stems_are_matched():
     assert torch.equal(found["other"], torch.full((2, 4), 33.0))
     references, found = match(ones, {"vocals": ones["vocals"], "accompaniment": torch.zeros(2, 3)})
     assert torch.equal(references["accompaniment"], torch.full((2, 4), 6.0))
+    # Without an `other` to compare with, nothing is added to it.
+    references, found = match({"bass": ones["bass"]}, ones)
+    assert (list(references), list(found)) == (["bass"], ["bass"])
     with pytest.raises(ConfigError, match="harp of the model"):
         match(ones, {"harp": torch.zeros(2, 4)})
 

@@ -79,6 +79,9 @@ def test_an_interrupted_run_goes_on(tmp_path):
     render_folder(tmp_path, songs=2, seconds=1.0)
     assert kept.stat().st_mtime_ns == before
     assert torch.equal(audio_io.load(lost)[0], samples)
+    (places[0] / "bass.wav").unlink()
+    render_folder(tmp_path, songs=1, seconds=1.0)
+    assert audio_io.info(places[0] / "bass.wav").frames == SAMPLE_RATE
     # Songs of another length are other songs.
     render_folder(tmp_path, songs=1, seconds=0.5)
     assert audio_io.info(kept).frames == SAMPLE_RATE // 2

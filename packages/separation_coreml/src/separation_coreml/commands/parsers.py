@@ -1,6 +1,7 @@
 """What the sub-commands' parsers are made with."""
 
 import argparse
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def made_from(model: str, checkpoint: str | None, *settings: object) -> str:
     """What stems depend on besides the song, as text; files count with their size and time of change."""
-    texts: list[object] = [model, checkpoint, *settings]
+    texts: list[object] = [metadata.version("separation-coreml"), model, checkpoint, *settings]
     named = [model] if Path(model).suffix else []
     for place in map(Path, [*named, *([] if checkpoint is None else [checkpoint])]):
         files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.exists() else []

@@ -191,6 +191,7 @@ def _draw(evaluation: Evaluation, path: Path) -> None:
                     if (score.method, score.stem) == (method, stem) and math.isfinite(score.values["sdr"])
                 ]
                 axes.plot([place] * len(values), values, ".", color="#222222", markersize=2, alpha=0.5)
+        axes.set_axisbelow(True)
         axes.axhline(0, color="#444444", linewidth=0.8)
         axes.set_xticks(range(len(stems)), stems)
         axes.set(title=f"SDR of {evaluation.title}", ylabel="dB")

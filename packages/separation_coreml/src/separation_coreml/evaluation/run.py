@@ -243,7 +243,7 @@ def match(
     if "accompaniment" in estimates and "accompaniment" not in references and "vocals" in references:
         rest = [stem for name, stem in references.items() if name != "vocals"]
         references["accompaniment"] = torch.stack(rest).sum(dim=0)
-    if "other" in estimates:
+    if "other" in estimates and "other" in references:
         for name in [name for name in estimates if name not in references]:
             estimates["other"] = estimates["other"] + estimates.pop(name)
     common = [name for name in estimates if name in references]

@@ -102,8 +102,7 @@ def render_folder(folder: str | Path, *, songs: int, seconds: float, seed: int =
     places = [Path(folder) / f"song-{seed + index:04d}" for index in range(songs)]
     with Progress("render", songs, "songs") as progress:
         for index, place in enumerate(places):
-            # The mixture is written last.
-            if not _has_length(place / "mixture.wav", length):
+            if not all(_has_length(place / f"{name}.wav", length) for name in (*STEMS, "mixture")):
                 stems = render(seconds, seed + index)
                 for name, samples in {**stems, "mixture": mix(stems)}.items():
                     save(place / f"{name}.wav", torch.from_numpy(samples), SAMPLE_RATE)
