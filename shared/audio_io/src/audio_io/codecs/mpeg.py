@@ -69,6 +69,12 @@ class _Rest(io.RawIOBase):
         super().close()
 
 
+def has_id3(path: Path) -> bool:
+    """Whether a file begins with an ID3v2 tag."""
+    with path.open("rb") as file:
+        return after_id3(file) > 0
+
+
 def open_after_id3(path: Path) -> BinaryIO:
     """A file without the ID3v2 tags that programs for MP3 put in front of all kinds of files."""
     file = io.FileIO(path)

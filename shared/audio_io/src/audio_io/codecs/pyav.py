@@ -52,7 +52,8 @@ class PyAVSource(Source):
         try:
             # With the protocol in front, a colon in the name is a colon.
             self._input: InputContainer = av.open(
-                mpeg.open_after_id3(path) if _has_id3(path) else f"file:{path}",
+                # FFmpeg expects no tag before most containers.
+                mpeg.open_after_id3(path) if mpeg.has_id3(path) else f"file:{path}",
                 format=container.demuxer,
                 **_metadata_options(),
             )
@@ -199,12 +200,6 @@ class PyAVSource(Source):
     def close(self) -> None:
         """Release the file."""
         self._input.close()
-
-
-def _has_id3(path: Path) -> bool:
-    """Whether an ID3 tag is in front, where FFmpeg expects none before most containers."""
-    with path.open("rb") as file:
-        return mpeg.after_id3(file) > 0
 
 
 def _metadata_options() -> dict[str, Any]:

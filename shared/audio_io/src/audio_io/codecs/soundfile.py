@@ -128,13 +128,12 @@ def _open(path: Path, container: Container, files: contextlib.ExitStack) -> Any:
         raise UnknownFormatError(path, "a sound file called .raw", "another suffix: this one means no header")
     # On POSIX a file name is bytes, and need not be UTF-8.
     source: Any = path if os.name == "nt" else os.fsencode(path)
-    rest = files.enter_context(mpeg.open_after_id3(path))
     # libsndfile skips an ID3 tag in front of a few formats only; of MP3, mpg123 reads it.
-    if container is not MP3 and rest.seek(0, os.SEEK_END) < path.stat().st_size:
-        rest.seek(0)
-        source = rest
+    if container is not MP3 and mpeg.has_id3(path):
+        source = files.enter_context(mpeg.open_after_id3(path))
     try:
         return files.enter_context(soundfile.SoundFile(source))
     except soundfile.LibsndfileError as error:
+        files.close()
         found = f"a header that cannot be read: {error.error_string.rstrip('.')}"
         raise CorruptAudioError(path, found, "a valid header") from error
