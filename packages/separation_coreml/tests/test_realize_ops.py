@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from separation_coreml.realize import UnsupportedComplexError, supported_operations
-from separation_coreml.realize.capture import capture
+from separation_coreml.realize.capture import Realized, capture
 from separation_coreml.realize.complex_ops import OPERATIONS
 from separation_coreml.realize.constants import Constants, Recording
 from separation_coreml.realize.mode import RealMode
@@ -308,3 +308,21 @@ def test_a_function_that_chooses_another_by_its_arguments_is_left_to_torch():
         lambda x: F.adaptive_max_pool2d(x, 4),
     ):
         assert torch.equal(RealMode(Constants(Recording(), None)).run(function, x.clone()), function(x))
+
+
+class WritesIntoEmpty(torch.nn.Module):
+    def forward(self, x):
+        out = torch.empty_like(x)
+        out[0], out[1] = x[0] + 1, x[1] - 1
+        return out
+
+
+def test_what_stands_in_memory_does_not_become_a_constant():
+    # Torch fills new memory with NaN then, which is what may stand there anyway.
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        realized = Realized(WritesIntoEmpty(), (torch.ones(2, 3),))
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+    assert not any(value.isnan().any() for value in realized.buffers())
+    assert realized(torch.zeros(2, 3)).tolist() == [[1.0] * 3, [-1.0] * 3]

@@ -48,6 +48,8 @@ _MAKES_COMPLEX = frozenset({"stft", "view_as_complex", "complex", "polar", "cflo
 _LIKE = frozenset(
     ["zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"]
 )
+# Their values may be anything, NaN too, until they are written to.
+_UNINITIALISED = frozenset(["empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"])
 _RANDOM = frozenset(
     ["rand", "randn", "randint", "randperm", "normal", "rand_like", "randn_like", "randint_like", "bernoulli"]
 )
@@ -189,7 +191,8 @@ class RealMode(TorchFunctionMode):
         def build() -> Value:
             with self._plainly():
                 given, named = map_leaves(self._number, ((source, *args[1:]) if args else (), kwargs))
-                return func(*given, **named)
+                result = func(*given, **named)
+                return result.zero_() if name in _UNINITIALISED else result
 
         if any(self.constants.belongs_to(leaf, fourier.PREFIX) for leaf in leaves((args, kwargs))):
             # What is made of a transform's table is one too, and says so.
