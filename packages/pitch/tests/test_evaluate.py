@@ -87,3 +87,11 @@ def test_tallies_of_parts_add_up_to_the_scores_of_the_whole():
 def test_a_truth_that_cannot_be_compared_is_refused(truth, message):
     with pytest.raises(ConfigError, match=message):
         score(np.full(3, 100.0), np.ones(3, dtype=bool), truth)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_sung_frame_without_an_estimate_is_named(value):
+    message = rf"^frequency: found {value} Hz in frame 1, which is truly voiced, expected a pitch there"
+    with pytest.raises(ConfigError, match=message):
+        score([440.0, value], [True, False], [440.0, 440.0])
+    assert score([440.0, value], [True, False], [440.0, 0.0]).raw_pitch_accuracy == 1

@@ -107,3 +107,11 @@ def test_a_correlation_is_a_product_of_spectra():
     product = torch.fft.rfft(x, 32) * torch.complex(real, imaginary)
     expected = torch.nn.functional.conv1d(x[None, None], kernel[None, None], padding=3)[0, 0]
     torch.testing.assert_close(torch.fft.irfft(product)[:20], expected)
+
+
+def test_autocast_changes_nothing(phrase):
+    audio = torch.from_numpy(phrase.waveform[44100:66150]).float()[None]
+    expected = pitch.predict(audio, 44100, model="tiny", decoder=pitch.decode.weighted_viterbi)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pitch.predict(audio, 44100, model="tiny", decoder=pitch.decode.weighted_viterbi)
+    assert torch.equal(found, expected)

@@ -79,7 +79,7 @@ def score(
         each `[K]`
 
     Raises:
-        ConfigError: If the lengths differ or no frame is truly voiced.
+        ConfigError: If the lengths differ, no frame is truly voiced, or a frame that is has no estimate.
     """
     estimate, called, truth = _arrays(frequency, voiced, true_frequency)
     sung = truth > 0
@@ -166,7 +166,7 @@ class Tally:
         """The counts of one recording; arguments as of `score`, but no frame has to be voiced.
 
         Raises:
-            ConfigError: If the lengths differ.
+            ConfigError: If the lengths differ, or a truly voiced frame has no estimate.
         """
         estimate, called, truth = _arrays(frequency, voiced, true_frequency)
         sung = truth > 0
@@ -252,4 +252,10 @@ def _arrays(
     called = np.asarray(voiced, dtype=bool)
     if not estimate.shape == called.shape == truth.shape:
         raise ConfigError("true_frequency", f"shape {truth.shape}", f"that of the estimate, {estimate.shape}")
+    missing = np.flatnonzero((truth > 0) & ~((estimate > 0) & np.isfinite(estimate)))
+    if len(missing):
+        found = f"{estimate[missing[0]]} Hz in frame {missing[0]}, which is truly voiced"
+        raise ConfigError(
+            "frequency", found, "a pitch there, whether the estimate calls the frame voiced or not"
+        )
     return estimate, called, truth

@@ -53,8 +53,10 @@ class FastCrepe(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Pitch posteriors."""
         posteriors = frames.new_empty(len(frames), PITCH_BINS)
-        for start in range(0, len(frames), FRAMES):
-            posteriors[start : start + FRAMES] = self._posteriors(frames[start : start + FRAMES])
+        # Autocast would round some of the steps; `pitch.engine` rounds those that bear it.
+        with torch.autocast("cpu", enabled=False):
+            for start in range(0, len(frames), FRAMES):
+                posteriors[start : start + FRAMES] = self._posteriors(frames[start : start + FRAMES])
         return posteriors
 
     def _posteriors(self, frames: Tensor) -> Tensor:
