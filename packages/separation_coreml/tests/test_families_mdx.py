@@ -15,6 +15,7 @@ import torch
 from audio_io.errors import FileError
 from separation_coreml import registry
 from separation_coreml.checkpoints import fill
+from separation_coreml.cli import main
 from separation_coreml.families import mdx23c, mdx_net
 from separation_coreml.verify import sdr
 
@@ -272,3 +273,8 @@ def test_another_file_is_refused_by_name(narrow, tmp_path):
     (tmp_path / "b.zip").write_bytes(b"PK")
     with pytest.raises(FileError, match=r"expected an archive with one file drums\.onnx"):
         registry.build("mdx_net_drums", checkpoint=tmp_path / "b.zip")
+
+
+def test_the_bag_has_no_core_to_convert(tmp_path, capsys):
+    assert main(["convert", "mdx_net", "--io", "core", "-o", str(tmp_path / "x.mlpackage")]) == 2
+    assert "mdx_net has an STFT for each stem, or one of its members" in capsys.readouterr().err

@@ -90,7 +90,12 @@ def prepare(
         raise ConfigError("further_segments", further_segments, "lengths above 0 s")
     if name in registry.PITCH_MODELS:
         return _prepare_pitch(name, io, weights, seed, checkpoint, segment_seconds, further_segments)
-    if further_segments and not (io == "core" and registry.skeleton(name).any_frames):
+    shape = registry.skeleton(name) if io == "core" else None
+    if shape is not None and shape.stft is None and len(shape.core_inputs) > 1:
+        # What an app has to compute for the core would not be in the metadata.
+        expected = f"waveform, as {name} has an STFT for each stem, or one of its members"
+        raise ConfigError("io", "'core'", expected)
+    if further_segments and (shape is None or not shape.any_frames):
         raise ConfigError(
             "further_segments",
             f"{name} with io {io}",
