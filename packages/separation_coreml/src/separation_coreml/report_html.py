@@ -153,7 +153,8 @@ def decibels(value: float) -> str:
 
 def command(config: ReportConfig) -> str:
     """The command that makes the report."""
-    words = ["uv run --package separation-coreml separation-coreml report"]
+    extra = " --extra onnx" if config.onnx else ""
+    words = [f"uv run --package separation-coreml{extra} separation-coreml report"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is True:
@@ -219,7 +220,7 @@ def to_html(rows: Sequence[Row], config: ReportConfig, figure: Path) -> str:
 def plot(rows: Sequence[Row], path: str | Path) -> None:
     """Draw SDR against the bars, and sizes, of each model and kind of conversion."""
     shown = [row for row in rows if row.measured][::-1]
-    with new_figure(path, width=11, height=1.6 + 0.42 * max(len(shown), 1)) as figure:
+    with new_figure(path, width=11, height=1.6 + 0.6 * max(len(shown), 1)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         thick = 0.8 / len(BARS)
         for index, kind in enumerate(BARS):
@@ -242,12 +243,13 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
                     (3, 0),
                     textcoords="offset points",
                     va="center",
-                    fontsize=7,
+                    fontsize=6,
                 )
             for height in heights:
                 left.plot(
                     [BARS[kind]] * 2, [height - thick / 2, height + thick / 2], color="black", linewidth=1.5
                 )
+        left.set_ylim(-0.6, max(len(shown), 1) - 0.4)
         left.set_yticks(range(len(shown)), [row.model for row in shown])
         left.set(title="Program against PyTorch (black: the bar)", xlabel="SDR (dB)", xlim=(0, 165))
         right.set(title="Size of the package", xlabel="MB")
