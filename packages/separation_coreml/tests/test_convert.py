@@ -13,6 +13,8 @@ from separation_coreml.config import ConvertConfig
 from separation_coreml.convert import ConversionError, convert
 from separation_coreml.families.base import RmsNorm
 from separation_coreml.mil import load_program
+from separation_coreml.mil.interpreter import UnknownOperationError
+from separation_coreml.mil.ops import OPERATIONS
 from separation_coreml.package import atomic_package
 
 N_FFT, HOP = 256, 64
@@ -121,6 +123,15 @@ def test_a_graph_from_torch_export(tmp_path):
     assert "parity" not in program.metadata
     with torch.no_grad():
         assert sdr(program.run(x=x)["y"], model(x)) > 110
+
+
+def test_a_program_that_the_interpreter_does_not_know_is_written_without_parity(tmp_path, monkeypatch):
+    monkeypatch.delitem(OPERATIONS, "relu")
+    path = tmp_path / "m.mlpackage"
+    report = convert(torch.nn.ReLU(), (torch.ones(3),), path, input_names=["x"], output_names=["y"])
+    assert report.parity is None
+    with pytest.raises(UnknownOperationError, match="not known here: relu"):
+        load_program(path)
 
 
 def test_what_cannot_be_converted_leaves_nothing(tmp_path):

@@ -5,11 +5,9 @@ is not about one recording ends the batch. Ctrl-C stops the workers after the ba
 at, through the same path as an exception, so no half-written file stays.
 """
 
-import contextlib
 import multiprocessing
 import multiprocessing.process
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +21,7 @@ import torch
 
 from audio_io import info
 from audio_io.errors import ConfigError, FileError, UserError
+from audio_io.interrupts import interrupts_ignored
 from audio_io.progress import Progress
 from pitch.config import TrackConfig
 from pitch.jobs import Job
@@ -106,7 +105,7 @@ def _run_in_processes(
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, context, _start_worker, (settings, threads, stop))
     try:
-        with _interrupts_ignored():
+        with interrupts_ignored():
             futures = {pool.submit(_work, job, task): job for job in jobs}
         with Progress("recordings", len(jobs), "recordings") as progress:
             for future in as_completed(futures):
@@ -144,19 +143,6 @@ def _of_recording(error: FileError | OSError) -> FileError | OSError:
     if isinstance(error, OSError) and error.filename is None:
         raise error
     return error
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile inherit that Ctrl-C is not for them: this one tells them to stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Worker:

@@ -15,13 +15,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audio_io.errors import ConfigError, FileError, UserError
+from audio_io.errors import ConfigError, UserError
 from audio_io.progress import Progress
 from separation_coreml import converters, narrow_constants
 from separation_coreml.compress import compress
 from separation_coreml.config import ConvertConfig
 from separation_coreml.core_ml_tools import checked_once, coremltools
 from separation_coreml.mil import load_program
+from separation_coreml.mil.interpreter import UnknownOperationError
 from separation_coreml.package import add_metadata, atomic_package, check_path, size_mb
 from separation_coreml.precision import in_float16
 from separation_coreml.realize.capture import Realized, capture
@@ -157,7 +158,7 @@ def _measure(
 ) -> ParityReport | None:
     try:
         program = load_program(package)
-    except FileError:
+    except UnknownOperationError:
         return None
     report = verify(program, lambda *_: expected, inputs, stems=stems)
     values = report.as_json()

@@ -4,11 +4,9 @@ A process that is told to stop meets a KeyboardInterrupt wherever it is, as it w
 half-written files are removed on the way.
 """
 
-import contextlib
 import multiprocessing
 import multiprocessing.process
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,6 +18,7 @@ from typing import TypeVar
 import torch
 
 from audio_io.errors import UserError
+from audio_io.interrupts import interrupts_ignored
 
 # What a process gets to end by itself: no single operation of a network takes as long. ONNX Runtime and
 # Core ML end a segment first, and are killed if that takes longer.
@@ -50,7 +49,7 @@ def spread(
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(min(workers, len(items)), context, _start, (threads, stop, start))
     try:
-        with _interrupts_ignored():
+        with interrupts_ignored():
             futures = {pool.submit(_do, work, item): place for place, item in enumerate(items)}
         for future in as_completed(futures):
             # Popped, so that results are not kept.
@@ -73,19 +72,6 @@ def _end(processes: set[multiprocessing.process.BaseProcess]) -> None:
         if process.is_alive():
             process.kill()
             process.join()
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile inherit that Ctrl-C is not for them: this one tells them to stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Process:

@@ -49,6 +49,10 @@ FAILURES = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError
 Environment = dict[str, Any]
 
 
+class UnknownOperationError(FileError):
+    """A program has operations, or parameters of them, that the interpreter does not know."""
+
+
 class OperationError(Exception):
     """An operation could not be computed; its cause is what torch said."""
 
@@ -95,7 +99,7 @@ def check_operations(block: Block, package: Package) -> None:
     """Refuse programs that cannot be run, before anything of them is.
 
     Raises:
-        FileError: If there are kinds of operations, or parameters of them, that are not known; all are named.
+        UnknownOperationError: If there are such; all are named.
     """
     unknown: dict[str, str] = {}
     for operation in block.walk():
@@ -114,7 +118,8 @@ def check_operations(block: Block, package: Package) -> None:
             unknown.setdefault(f"{operation.kind}-{name}", f"{operation.kind} without its parameter {name}")
     if unknown:
         names = ", ".join(sorted(unknown.values()))
-        raise FileError(package.path, f"operations that are not known here: {names}", "known operations")
+        found = f"operations that are not known here: {names}"
+        raise UnknownOperationError(package.path, found, "known operations")
 
 
 class Compiler:
