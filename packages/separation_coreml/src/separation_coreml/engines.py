@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch import Tensor
 from audio_io.errors import ConfigError, FileError
 from separation_coreml import registry
 from separation_coreml.families.base import Separator
+
+if TYPE_CHECKING:
+    from separation_coreml.verify import Runnable
 
 EngineName = Literal["auto", "torch", "onnx", "mil", "coreml"]
 _STEM = re.compile(r"\w([\w -]*\w)?")
@@ -77,6 +80,7 @@ def load_engine(
 
     Raises:
         ConfigError: If model and engine do not fit each other, or the engine is not on this machine.
+        MissingOnnxError: If an ONNX file is given and the extra `onnx` is not installed.
         FileError: If a file cannot be used.
         WeightsNotFoundError: If official weights are not to be had.
     """
@@ -139,45 +143,25 @@ def _mha_without_fast_path() -> Iterator[None]:
 
 
 def _onnx_engine(path: Path) -> Engine:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError(
-            "engine", "'onnx' without the package onnxruntime", "pip install 'separation-coreml[onnx]'"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its classes have no common base
-        raise FileError(path, "a file that ONNX Runtime cannot load", "an ONNX model") from error
-    inputs = session.get_inputs()
-    metadata = session.get_modelmeta().custom_metadata_map
+    from separation_coreml.runtimes import OnnxProgram
 
-    def run(segment: Tensor) -> Tensor:
-        outputs = session.run(None, {inputs[0].name: segment[None].numpy()})
-        return torch.from_numpy(outputs[0])
-
-    def accepts(shape: tuple[int, ...]) -> bool:
-        declared = inputs[0].shape  # a size that may vary is a name or None
-        pairs = zip(declared, shape, strict=False)
-        return len(declared) == len(shape) and all(a == b or not isinstance(a, int) for a, b in pairs)
-
-    return _converted("onnx", path, metadata, (len(inputs), len(session.get_outputs())), run, accepts)
+    return _program_engine("onnx", path, OnnxProgram(path))
 
 
 def _mil_engine(path: Path) -> Engine:
     from separation_coreml.mil import load_program
 
-    program = load_program(path)
+    return _program_engine("mil", path, load_program(path))
 
+
+def _program_engine(name: str, path: Path, program: "Runnable") -> Engine:
     def run(segment: Tensor) -> Tensor:
         (stems,) = program.run(**{program.inputs[0].name: segment[None]}).values()
         return stems.float()
 
     counts = len(program.inputs), len(program.outputs)
     accepts = program.inputs[0].accepts if program.inputs else None
-    return _converted("mil", path, program.metadata, counts, run, accepts)
+    return _converted(name, path, program.metadata, counts, run, accepts)
 
 
 def _coreml_engine(path: Path) -> Engine:
